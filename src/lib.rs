@@ -1,0 +1,6 @@
+//! arrwdb: a streaming, real-time vector database.
+//!
+//! One log; everything else is a fold of it or a cursor over it. `docs/ARCHITECTURE.md` shows the
+//! floors; imports go down only.
+
+pub mod types;

@@ -1,0 +1,3 @@
+//! The `arrwdb` command.
+
+fn main() {}

@@ -1,0 +1,184 @@
+//! Every limit of the server: its default, its unit (in the name) and the reason for it.
+//!
+//! All can be set in the `[limits]` table of the settings file. A limit that a client meets is
+//! answered with a fault that names it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Result};
+use super::page::PageRequest;
+
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])* $name:ident: $type:ty = $default:expr;)*) => {
+        /// All limits, with their defaults in [`Limits::default`].
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Limits {
+            $($(#[doc = $doc])* pub $name: $type,)*
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+
+        impl Limits {
+            /// Checks that no limit is zero; `invalid-argument` naming the first that is.
+            pub fn check(&self) -> Result<()> {
+                $(if self.$name == 0 {
+                    return Err(Error::invalid(
+                        concat!("limits.", stringify!($name)),
+                        "must be greater than 0",
+                    ));
+                })*
+                Ok(())
+            }
+        }
+    };
+}
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+limits! {
+    /// One line of NDJSON, one JSON body and one gRPC message: what a client may make the server
+    /// hold for it in one piece.
+    message_bytes_max: usize = 16 * MIB;
+    /// Chunks a document: bounds a change, which is atomic.
+    chunks_per_document_max: usize = 10_000;
+    /// One chunk's text, and the whole text when the server splits it.
+    text_bytes_max: usize = MIB;
+    /// A document's title.
+    title_bytes_max: usize = KIB;
+    /// A document's author, type and source URL, and a library's description: each.
+    field_bytes_max: usize = 4 * KIB;
+    /// Tags a document.
+    tags_per_document_max: usize = 64;
+    /// One tag.
+    tag_characters_max: usize = 64;
+    /// One metadata object as canonical JSON.
+    metadata_bytes_max: usize = 64 * KIB;
+    /// Objects and arrays within each other in metadata: bounds recursion.
+    metadata_levels_max: usize = 8;
+    /// Numbers a vector: the largest models in use give some 4 096.
+    dimension_max: usize = 8_192;
+    /// Libraries a server: each costs a few KiB of memory at all times.
+    libraries_max: usize = 10_000;
+    /// Characters of text that the server aims at when it splits a text into chunks: about 200
+    /// tokens, below the 512 at which the default model stops reading.
+    chunk_characters_target: usize = 1_000;
+
+    /// Hits in one unary reply.
+    hits_per_reply_max: usize = 1_000;
+    /// Hits a streamed search.
+    hits_per_stream_max: usize = 10_000;
+    /// Hits a search gives when the client does not say.
+    hits_default: usize = 10;
+    /// Queries in one search request: they share a pass over memory.
+    queries_per_search_max: usize = 100;
+    /// Searches under way or waiting for the pool; one more is told to slow down.
+    searches_waiting_max: usize = 1_024;
+
+    /// Items a page when the client does not say.
+    page_size_default: usize = 100;
+    /// Items a page at most.
+    page_size_max: usize = 1_000;
+    /// Documents read by one batch get.
+    batch_get_documents_max: usize = 1_000;
+    /// Bytes of one unary reply that lists things: clients refuse 4 MiB by default. A page ends
+    /// early rather than grow beyond it (one item always fits).
+    reply_bytes_target: usize = 3 * MIB;
+
+    /// Items of one ingest stream between reading and acknowledgement: enough to fill embedding
+    /// and commit batches, small enough that memory is bounded by it.
+    ingest_items_in_flight_max: usize = 512;
+    /// Bytes of those items.
+    ingest_bytes_in_flight_max: usize = 32 * MIB;
+    /// Ingest streams at once: each may hold the bytes above.
+    ingest_streams_max: usize = 256;
+    /// Replies not yet read by an ingesting client, kept in memory.
+    spool_memory_bytes_max: usize = MIB;
+    /// Replies not yet read by an ingesting client, kept in an unlinked temporary file; beyond
+    /// this the upload is paused.
+    spool_disk_bytes_max: usize = 1024 * MIB;
+    /// Bytes of failures listed in the summary of a client-streaming ingest; the rest is
+    /// counted. Clients refuse messages of 4 MiB by default.
+    summary_failure_bytes_max: usize = 3 * MIB;
+    /// An ingest stream whose client sends nothing for this long is closed.
+    ingest_idle_ms: u64 = 5 * 60 * 1_000;
+
+    /// Writes waiting for the writer; more wait at their sender, which is the backpressure that
+    /// reaches the client's socket.
+    writer_mailbox_max: usize = 1_024;
+    /// Changes that one fsync makes durable.
+    commit_changes_max: usize = 512;
+    /// Bytes that one fsync makes durable, before the last change that fits.
+    commit_bytes_target: usize = 16 * MIB;
+    /// Size at which a piece of the log is closed and the next begun: what retention drops.
+    log_piece_bytes_target: usize = 64 * MIB;
+    /// Texts waiting to be embedded; more wait at their sender.
+    embed_waiting_texts_max: usize = 4_096;
+    /// Texts embedded in one call.
+    embed_batch_texts_max: usize = 256;
+    /// How long one call to an embedder may take.
+    embed_timeout_ms: u64 = 60_000;
+
+    /// Events in one page of the events list, and read from the log at once.
+    events_per_page_max: usize = 1_000;
+    /// Bytes of log that one subscription reads at once.
+    feed_read_bytes_target: usize = 256 * KIB;
+    /// Live subscriptions.
+    subscriptions_max: usize = 10_000;
+    /// Silence after which a subscription sends a heartbeat.
+    heartbeat_interval_ms: u64 = 15_000;
+    /// A subscriber that takes nothing for this long is closed.
+    subscriber_stall_ms: u64 = 5 * 60 * 1_000;
+
+    /// How long a read waits for `min_revision` when the client does not say, and at most.
+    min_revision_wait_ms: u64 = 10_000;
+    /// How long a `request_id` is remembered.
+    request_id_memory_ms: u64 = 10 * 60 * 1_000;
+    /// Request ids remembered at most: the oldest beyond this are forgotten early.
+    request_ids_max: usize = 1_000_000;
+    /// How long a drain may take before open streams are cut.
+    shutdown_grace_ms: u64 = 10_000;
+    /// Connections at once.
+    connections_max: usize = 10_000;
+    /// A client that has not sent its request's headers within this time is closed.
+    header_read_ms: u64 = 30_000;
+}
+
+impl Limits {
+    /// The page that a client asked for: `None` or 0 is the default size, more than the maximum
+    /// is the maximum (AIP-158).
+    #[must_use]
+    pub fn page_request(&self, size: Option<u32>, token: Option<String>) -> PageRequest {
+        let size = match size {
+            None | Some(0) => self.page_size_default,
+            Some(size) => (size as usize).min(self.page_size_max),
+        };
+        PageRequest { size, token: token.filter(|token| !token.is_empty()) }
+    }
+
+    /// `limits.heartbeat_interval_ms` as a duration.
+    #[must_use]
+    pub const fn heartbeat_interval(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_interval_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_zero_is_refused_by_name() {
+        let limits = Limits { text_bytes_max: 0, ..Limits::default() };
+        let error = limits.check().expect_err("zero");
+        assert!(error.detail.starts_with("limits.text_bytes_max:"), "{error}");
+        assert_eq!(Limits::default().check(), Ok(()));
+    }
+}
