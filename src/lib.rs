@@ -3,4 +3,8 @@
 //! One log; everything else is a fold of it or a cursor over it. `docs/ARCHITECTURE.md` shows the
 //! floors; imports go down only.
 
+pub mod embed;
+pub mod index;
+pub mod log;
+pub mod store;
 pub mod types;

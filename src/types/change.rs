@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::Timestamp;
 use super::cursor::{Epoch, Revision};
 use super::document::{ChunkBody, ChunkHead, DocumentHead};
-use super::id::{BatchId, ChunkId, LibraryId, RequestId};
+use super::id::{BatchId, LibraryId, RequestId};
 use super::library::{Library, LibraryCounts};
 
 /// One change: its head, which events are made from, and the bodies of the chunks it adds.
@@ -76,8 +76,8 @@ pub enum ChangeKind {
         before: DocumentHead,
         /// As it is.
         after: DocumentHead,
-        /// Its chunks as they are, in index order: (slot, id).
-        layout: Vec<(u32, ChunkId)>,
+        /// All its chunks as they are, in index order.
+        layout: Vec<ChunkHead>,
         /// The slot that the next new chunk gets.
         next_slot: u32,
         /// Chunks that went, in their old index order.
@@ -206,16 +206,16 @@ impl ChangeKind {
         u32::try_from(chunks + 1).unwrap_or(u32::MAX)
     }
 
-    /// How the counts of its library change: (documents, chunks); `None` when the library goes.
+    /// What a library holds after this change to one of its documents.
     #[must_use]
-    pub fn count(&self, counts: LibraryCounts) -> Option<LibraryCounts> {
+    pub fn count(&self, counts: LibraryCounts) -> LibraryCounts {
         let mut counts = counts;
         match self {
-            Self::LibraryDeleted { .. } => return None,
             Self::DocumentAdded { .. } => counts.documents += 1,
             Self::DocumentDeleted { .. } => counts.documents -= 1,
             Self::LibraryCreated { .. }
             | Self::LibraryUpdated { .. }
+            | Self::LibraryDeleted { .. }
             | Self::DocumentUpdated { .. }
             | Self::BatchStarted
             | Self::BatchCompleted { .. }
@@ -225,6 +225,6 @@ impl ChangeKind {
         }
         counts.chunks += self.added_chunks().len() as u64;
         counts.chunks -= self.removed_chunks().len() as u64;
-        Some(counts)
+        counts
     }
 }

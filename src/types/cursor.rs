@@ -64,7 +64,8 @@ pub struct Cursor {
     pub epoch: Epoch,
     /// The change it stands in.
     pub revision: Revision,
-    /// The event of that change, counted from 0; [`Cursor::ALL`] for the whole change.
+    /// The event of that change, counted from 0, with [`Cursor::LAST`] set when it is the last;
+    /// [`Cursor::ALL`] for the whole change.
     pub ordinal: u32,
 }
 
@@ -72,10 +73,20 @@ impl Cursor {
     /// The ordinal that stands behind every event of a change.
     pub const ALL: u32 = u32::MAX;
 
+    /// Set in the ordinal of a change's last event: a reader that has it has the whole change, so
+    /// it can resume even when the change itself is trimmed away. Keeps the order.
+    pub const LAST: u32 = 1 << 31;
+
     /// Behind the whole of `revision`.
     #[must_use]
     pub const fn after(epoch: Epoch, revision: Revision) -> Self {
         Self { epoch, revision, ordinal: Self::ALL }
+    }
+
+    /// Whether nothing of its change is left to read.
+    #[must_use]
+    pub const fn is_whole(self) -> bool {
+        self.ordinal & Self::LAST != 0
     }
 }
 

@@ -166,13 +166,15 @@ impl ChangeHead {
             None => self.first_event(),
             Some(place) => self.chunk_event(place as usize),
         };
+        let last = ordinal + 1 == self.kind.num_events();
+        let place = if last { ordinal | Cursor::LAST } else { ordinal };
         Event {
-            id: Cursor { epoch: self.epoch, revision: self.revision, ordinal },
+            id: Cursor { epoch: self.epoch, revision: self.revision, ordinal: place },
             event_type,
             library_id: self.library_id,
             time: self.time,
             revision: self.revision,
-            last: ordinal + 1 == self.kind.num_events(),
+            last,
             batch_id: self.batch_id,
             payload,
         }

@@ -149,6 +149,21 @@ limits! {
     connections_max: usize = 10_000;
     /// A client that has not sent its request's headers within this time is closed.
     header_read_ms: u64 = 30_000;
+    /// Requests at once on one HTTP/2 connection: one client's share of the server.
+    http2_streams_max: usize = 1_024;
+    /// Bytes of one request's body that a client may send before they are read: what an upload
+    /// that is paused holds.
+    http2_stream_window_bytes: usize = MIB;
+    /// The same for all requests of a connection: several times that of one, so that a paused
+    /// upload does not hold the requests beside it.
+    http2_connection_window_bytes: usize = 8 * MIB;
+    /// Bytes of one reply that wait for a client that is slow to take them.
+    http2_send_buffer_bytes_max: usize = 128 * KIB;
+    /// Silence after which an HTTP/2 client is asked whether it is still there, so that one that
+    /// vanished without a word frees what it holds.
+    http2_keepalive_interval_ms: u64 = 30_000;
+    /// How long it may take to answer that.
+    http2_keepalive_timeout_ms: u64 = 20_000;
 }
 
 impl Limits {

@@ -2,6 +2,8 @@
 //!
 //! Values are parsed once into types that cannot be wrong; above this floor nothing checks again.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 pub mod change;
 pub mod clock;
 pub mod codec;

@@ -1,5 +1,6 @@
 //! Vectors: finite, of the library's dimension, checked once at construction.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::de::{Deserializer, Error as _, Visitor};
@@ -46,7 +47,17 @@ impl Vector {
     /// The durable form.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.0.iter().flat_map(|x| x.to_le_bytes()).collect()
+        self.as_bytes().into_owned()
+    }
+
+    /// The durable form, without a copy where the machine's own form is the same.
+    #[must_use]
+    pub fn as_bytes(&self) -> Cow<'_, [u8]> {
+        if cfg!(target_endian = "little") {
+            Cow::Borrowed(bytemuck::cast_slice(&self.0))
+        } else {
+            Cow::Owned(self.0.iter().flat_map(|x| x.to_le_bytes()).collect())
+        }
     }
 
     /// From the durable form; `None` when the length is no multiple of four.
@@ -59,7 +70,7 @@ impl Vector {
 
 impl Serialize for Vector {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.to_bytes())
+        serializer.serialize_bytes(&self.as_bytes())
     }
 }
 
@@ -87,6 +98,14 @@ impl<'de> Deserialize<'de> for Vector {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_durable_form_is_little_endian() {
+        let vector = Vector::new("v", vec![1.0, -2.5], 2, Metric::Dot).expect("valid");
+        assert_eq!(vector.to_bytes(), [0, 0, 0x80, 0x3f, 0, 0, 0x20, 0xc0]);
+        assert_eq!(Vector::from_bytes(&vector.to_bytes()), Some(vector));
+        assert_eq!(Vector::from_bytes(&[0; 5]), None);
+    }
 
     #[test]
     fn a_vector_is_checked_once() {

@@ -1,0 +1,172 @@
+//! An immutable state of an index and the search over it: hides segments, passes and threads.
+
+use rayon::prelude::*;
+
+use super::block::Shape;
+use super::flat::{Flat, Part};
+use super::kernels::Kernels;
+use super::probe::Probe;
+use super::topk::{Nearest, nearer_first};
+use super::{Neighbour, Query};
+
+/// An immutable state of a library's index that searches run on.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub(super) flat: Flat,
+}
+
+/// Bytes of codes that a pass reads for its first query before the next one reads them: they
+/// stay in the cache nearest to the processor.
+const CHUNK_BYTES: usize = 32 * 1024;
+/// Most rows in a chunk.
+const CHUNK_ROWS_MAX: usize = 256;
+/// Fewest rows in a chunk.
+const CHUNK_ROWS_MIN: usize = 16;
+/// A search that multiplies fewer bytes of codes than this (about a millisecond of work) stays
+/// on its thread: waking others would cost more than they help.
+const BYTES_PER_THREAD_MIN: usize = 16 * 1024 * 1024;
+
+impl View {
+    pub(super) fn new(shape: Shape) -> Self {
+        Self { flat: Flat::new(shape) }
+    }
+
+    /// Live rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.flat.live()
+    }
+
+    /// Whether there is no live row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of memory that it holds, tombstoned rows included. Views of one index share most
+    /// of theirs.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.flat.bytes()
+    }
+
+    /// Rows that are tombstones: removed, and still in memory.
+    #[must_use]
+    pub fn tombstones(&self) -> usize {
+        self.flat.tombstones()
+    }
+
+    /// Segments: one, which grows, as soon as there are rows.
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        usize::from(!self.flat.parts().is_empty())
+    }
+
+    /// Each query's nearest rows, nearest first, equal distances by row key; fewer than k when
+    /// fewer are live or near enough. Exact: what a scan in single precision gives.
+    ///
+    /// CPU-bound, and not to be cancelled: runs on the calling thread, and on the current rayon
+    /// pool when large. Cost: one pass over a byte per number for all queries together, then
+    /// single-precision distances of the rows that the pass could not rule out.
+    #[must_use]
+    pub fn search(&self, queries: &[Query<'_>]) -> Vec<Vec<Neighbour>> {
+        let code_bytes = 64 * self.flat.shape().code_lanes();
+        let rows: usize = self.flat.parts().iter().map(|part| part.block().len()).sum();
+        let work = rows * code_bytes * queries.len();
+        let threads = (work / BYTES_PER_THREAD_MIN).clamp(1, rayon::current_num_threads());
+        self.search_with(queries, Kernels::best(), threads)
+    }
+
+    /// As [`View::search`], with these kernels and in so many pieces.
+    pub(super) fn search_with(
+        &self,
+        queries: &[Query<'_>],
+        kernels: Kernels,
+        threads: usize,
+    ) -> Vec<Vec<Neighbour>> {
+        let shape = self.flat.shape();
+        let probes: Vec<Probe> =
+            queries.iter().map(|query| Probe::new(shape, query, kernels)).collect();
+        let parts = self.flat.parts();
+        if threads <= 1 {
+            return nearest_of(shape, parts, &probes, kernels);
+        }
+        let pieces: Vec<&[Part]> = parts.chunks(parts.len().div_ceil(threads).max(1)).collect();
+        let found: Vec<Vec<Vec<Neighbour>>> = pieces
+            .into_par_iter()
+            .map(|piece| nearest_of(shape, piece, &probes, kernels))
+            .collect();
+        merge(&probes, found)
+    }
+}
+
+/// The nearest rows of some parts, for each query.
+fn nearest_of(
+    shape: &Shape,
+    parts: &[Part],
+    probes: &[Probe],
+    kernels: Kernels,
+) -> Vec<Vec<Neighbour>> {
+    let mut all: Vec<Nearest<'_>> =
+        probes.iter().filter(|probe| probe.k > 0).map(|probe| Nearest::new(probe, parts)).collect();
+    let chunk_rows =
+        (CHUNK_BYTES / (64 * shape.code_lanes().max(1))).clamp(CHUNK_ROWS_MIN, CHUNK_ROWS_MAX);
+    let mut scratch = Scratch { dots: [0; CHUNK_ROWS_MAX], hits: Vec::new() };
+    for (place, part) in parts.iter().enumerate() {
+        for first in (0..part.block().len()).step_by(chunk_rows) {
+            let end = (first + chunk_rows).min(part.block().len());
+            for nearest in &mut all {
+                offer_rows(nearest, place, part, first..end, kernels, &mut scratch);
+            }
+        }
+    }
+    let mut found = all.into_iter().map(Nearest::into_sorted);
+    let of_probe = |probe: &Probe| if probe.k > 0 { found.next() } else { None };
+    probes.iter().map(of_probe).map(Option::unwrap_or_default).collect()
+}
+
+/// What a pass writes again for every chunk and query.
+struct Scratch {
+    dots: [i32; CHUNK_ROWS_MAX],
+    hits: Vec<u32>,
+}
+
+/// Offers those of the rows that their bounds do not rule out.
+fn offer_rows(
+    nearest: &mut Nearest<'_>,
+    place: usize,
+    part: &Part,
+    rows: std::ops::Range<usize>,
+    kernels: Kernels,
+    scratch: &mut Scratch,
+) {
+    let (first, block, probe) = (rows.start, part.block(), nearest.probe());
+    let columns = block.columns_of(rows.start, rows.end);
+    let dots = &mut scratch.dots[..rows.len()];
+    kernels.dots(&probe.codes, block.codes_of(rows.start, rows.end), dots);
+    scratch.hits.clear();
+    kernels.sift(dots, columns, &probe.lower, nearest.key_limit(), &mut scratch.hits);
+    for at in scratch.hits.iter().map(|at| *at as usize).filter(|at| !part.is_dead(first + at)) {
+        let (scale, residual) = (columns.scales[at], columns.residuals[at]);
+        let (norm, square) = (columns.norms[at], columns.squares[at]);
+        let lower = probe.lower.bound(dots[at], scale, residual, norm, square);
+        let upper = probe.upper.bound(dots[at], scale, residual, norm, square);
+        nearest.offer(place, first + at, lower, upper);
+    }
+}
+
+/// The nearest of all pieces.
+fn merge(probes: &[Probe], pieces: Vec<Vec<Vec<Neighbour>>>) -> Vec<Vec<Neighbour>> {
+    let mut merged: Vec<Vec<Neighbour>> = probes.iter().map(|_| Vec::new()).collect();
+    for piece in pieces {
+        for (all, found) in merged.iter_mut().zip(piece) {
+            all.extend(found);
+        }
+    }
+    for (all, probe) in merged.iter_mut().zip(probes) {
+        // Stable sorts find the runs that each piece has sorted already.
+        all.sort_by(nearer_first);
+        all.truncate(probe.k);
+    }
+    merged
+}
