@@ -4,6 +4,7 @@
 //! floors; imports go down only.
 
 pub mod embed;
+pub mod engine;
 pub mod index;
 pub mod log;
 pub mod store;

@@ -1,0 +1,317 @@
+//! The fold: what a change does to store, indexes and libraries. Live traffic and recovery run
+//! the same `apply`.
+//!
+//! Deterministic: reads no clock, no randomness, no network; the same changes give the same
+//! state. All writes are absolute, so applying a change twice is applying it once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::requests::Requests;
+use super::state::{LibraryState, Published};
+use crate::index::{LibraryIndex, RowKey};
+use crate::store::{
+    Applied, DocumentKey, OpenBatch, Store, StoreBatch, StoreError, StoredDocument, VectorScan,
+};
+use crate::types::{
+    Change, ChangeHead, ChangeKind, ChunkBody, ChunkHead, Library, LibraryCounts, LibraryId,
+    Limits, Revision, Vector,
+};
+
+/// Rows that are loaded into an index at once at the start.
+const LOAD_ROWS: usize = 4_096;
+
+/// The single owner of what changes: the store's write side, the indexes, the remembered
+/// requests.
+#[derive(Debug)]
+pub(super) struct Fold {
+    store: Store,
+    indexes: HashMap<LibraryId, LibraryIndex>,
+    requests: Requests,
+    state: Arc<Published>,
+}
+
+impl Fold {
+    /// Loads what the store holds. CPU-bound in the number of chunks.
+    pub(super) fn load(store: Store, limits: &Limits) -> Result<Self, StoreError> {
+        let snapshot = store.snapshot();
+        let mut state = Published {
+            applied: snapshot.applied()?,
+            snapshot: snapshot.clone(),
+            libraries: imbl::HashMap::new(),
+            names: imbl::OrdMap::new(),
+        };
+        let mut indexes = HashMap::new();
+        for library in snapshot.libraries()? {
+            let mut index = LibraryIndex::new(library.dimension as usize, library.metric);
+            let counts = load_index(&mut index, snapshot.vectors(library.id))?;
+            indexes.insert(library.id, index);
+            state.names.insert(library.name.clone(), library.id);
+            let view = indexes[&library.id].view();
+            state.libraries.insert(library.id, Arc::new(LibraryState { library, counts, view }));
+        }
+        let requests = Requests::load(snapshot.requests()?, limits);
+        Ok(Self { store, indexes, requests, state: Arc::new(state) })
+    }
+
+    /// The state after the last commit.
+    pub(super) fn state(&self) -> &Arc<Published> {
+        &self.state
+    }
+
+    /// The requests that are remembered.
+    pub(super) fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    /// Applies changes in order, all together: store first, then the indexes, then a new state,
+    /// which the caller publishes. After an error nothing may be applied any more.
+    pub(super) fn apply(&mut self, changes: &[Change]) -> Result<Arc<Published>, StoreError> {
+        let Some(last) = changes.last() else { return Ok(Arc::clone(&self.state)) };
+        let mut batch = self.store.batch();
+        let mut next = Next::after(&self.state);
+        for change in changes {
+            write(&mut batch, change)?;
+            self.requests.remember(&mut batch, &change.head)?;
+            next.fold(&change.head);
+        }
+        self.requests.forget(&mut batch, last.head.time);
+        let applied = applied(&last.head);
+        batch.put_applied(applied);
+        batch.commit()?;
+
+        self.index(changes);
+        self.state = Arc::new(next.finish(applied, &self.store, &self.indexes));
+        Ok(Arc::clone(&self.state))
+    }
+
+    /// Brings the indexes up to date. Additions that follow each other go in together.
+    fn index(&mut self, changes: &[Change]) {
+        let mut rows = Rows::default();
+        for change in changes {
+            let head = &change.head;
+            match &head.kind {
+                ChangeKind::LibraryCreated { library } => {
+                    let index = LibraryIndex::new(library.dimension as usize, library.metric);
+                    self.indexes.insert(library.id, index);
+                }
+                ChangeKind::LibraryDeleted { .. } => {
+                    self.indexes.remove(&head.library_id);
+                }
+                ChangeKind::DocumentAdded { document: of, .. }
+                | ChangeKind::DocumentUpdated { before: of, .. }
+                | ChangeKind::DocumentDeleted { before: of, .. } => {
+                    let removes = !head.kind.removed_chunks().is_empty();
+                    if removes || rows.library.is_some_and(|library| library != head.library_id) {
+                        rows.flush(&mut self.indexes);
+                    }
+                    rows.push(head, of.created_revision, &change.bodies);
+                }
+                ChangeKind::LibraryUpdated { .. }
+                | ChangeKind::BatchStarted
+                | ChangeKind::BatchCompleted { .. }
+                | ChangeKind::BatchFailed { .. }
+                | ChangeKind::IndexRebuilt { .. }
+                | ChangeKind::IndexOptimized { .. } => {}
+            }
+        }
+        rows.flush(&mut self.indexes);
+    }
+}
+
+/// Rows of one library that go into its index together: removals first, then additions.
+#[derive(Default)]
+struct Rows {
+    library: Option<LibraryId>,
+    removed: Vec<RowKey>,
+    added: Vec<(RowKey, Vector)>,
+}
+
+impl Rows {
+    fn push(&mut self, head: &ChangeHead, created: Revision, bodies: &[ChunkBody]) {
+        let row = |chunk: &ChunkHead| RowKey { document: created.0, slot: chunk.slot };
+        self.library = Some(head.library_id);
+        self.removed.extend(head.kind.removed_chunks().iter().map(row));
+        let added = head.kind.added_chunks().iter().zip(bodies);
+        self.added.extend(added.map(|(chunk, body)| (row(chunk), body.vector.clone())));
+    }
+
+    fn flush(&mut self, indexes: &mut HashMap<LibraryId, LibraryIndex>) {
+        let index = self.library.take().and_then(|library| indexes.get_mut(&library));
+        if let Some(index) = index {
+            index.update(&self.removed, &self.added);
+        }
+        self.removed.clear();
+        self.added.clear();
+    }
+}
+
+/// How far the log is applied once this change is.
+fn applied(head: &ChangeHead) -> Applied {
+    let events = head.events_before + u64::from(head.kind.num_events());
+    Applied { revision: head.revision, time: head.time, events }
+}
+
+fn load_index(index: &mut LibraryIndex, scan: VectorScan) -> Result<LibraryCounts, StoreError> {
+    let mut counts = LibraryCounts::default();
+    let mut rows = Vec::with_capacity(LOAD_ROWS);
+    let mut last = None;
+    for row in scan {
+        let (created, slot, vector) = row?;
+        counts.chunks += 1;
+        // Every document has at least one chunk, and a document's chunks lie together.
+        if last.replace(created) != Some(created) {
+            counts.documents += 1;
+        }
+        rows.push((RowKey { document: created.0, slot }, vector));
+        if rows.len() == LOAD_ROWS {
+            index.update(&[], &rows);
+            rows.clear();
+        }
+    }
+    index.update(&[], &rows);
+    Ok(counts)
+}
+
+/// Writes what a change does to the store.
+fn write(batch: &mut StoreBatch, change: &Change) -> Result<(), StoreError> {
+    let head = &change.head;
+    let library = head.library_id;
+    match &head.kind {
+        ChangeKind::LibraryCreated { library }
+        | ChangeKind::LibraryUpdated { after: library, .. } => {
+            batch.put_library(library)?;
+        }
+        ChangeKind::LibraryDeleted { .. } => batch.remove_library(library),
+        ChangeKind::DocumentAdded { document, chunks } => {
+            let stored = StoredDocument {
+                head: document.clone(),
+                next_slot: document.num_chunks,
+                chunks: chunks.clone(),
+            };
+            batch.put_document(library, &stored)?;
+            let key = DocumentKey { library, created: document.created_revision };
+            write_chunks(batch, key, &head.kind, &change.bodies);
+        }
+        ChangeKind::DocumentUpdated { after, layout, next_slot, .. } => {
+            let stored = StoredDocument {
+                head: after.clone(),
+                next_slot: *next_slot,
+                chunks: layout.clone(),
+            };
+            batch.put_document(library, &stored)?;
+            let key = DocumentKey { library, created: after.created_revision };
+            write_chunks(batch, key, &head.kind, &change.bodies);
+        }
+        ChangeKind::DocumentDeleted { before, .. } => {
+            let key = DocumentKey { library, created: before.created_revision };
+            batch.remove_document(key, &before.id);
+            write_chunks(batch, key, &head.kind, &[]);
+        }
+        ChangeKind::BatchStarted => {
+            if let Some(id) = head.batch_id {
+                batch.put_batch(id, &OpenBatch { library_id: library, started: head.revision })?;
+            }
+        }
+        ChangeKind::BatchCompleted { .. } | ChangeKind::BatchFailed { .. } => {
+            if let Some(id) = head.batch_id {
+                batch.remove_batch(id);
+            }
+        }
+        ChangeKind::IndexRebuilt { .. } | ChangeKind::IndexOptimized { .. } => {}
+    }
+    Ok(())
+}
+
+fn write_chunks(batch: &mut StoreBatch, key: DocumentKey, kind: &ChangeKind, bodies: &[ChunkBody]) {
+    for chunk in kind.removed_chunks() {
+        batch.remove_chunk(key, chunk.slot);
+    }
+    for (chunk, body) in kind.added_chunks().iter().zip(bodies) {
+        batch.put_chunk(key, chunk.slot, &body.text, &body.vector);
+    }
+}
+
+/// The libraries of the next state, while it is being made.
+struct Next {
+    libraries: imbl::HashMap<LibraryId, Arc<LibraryState>>,
+    names: imbl::OrdMap<crate::types::LibraryName, LibraryId>,
+    /// Libraries that were touched: what they are now and what is in them.
+    touched: HashMap<LibraryId, (Library, LibraryCounts)>,
+    gone: HashSet<LibraryId>,
+}
+
+impl Next {
+    fn after(state: &Published) -> Self {
+        Self {
+            libraries: state.libraries.clone(),
+            names: state.names.clone(),
+            touched: HashMap::new(),
+            gone: HashSet::new(),
+        }
+    }
+
+    fn fold(&mut self, head: &ChangeHead) {
+        match &head.kind {
+            ChangeKind::LibraryCreated { library } => {
+                self.names.insert(library.name.clone(), library.id);
+                self.touched.insert(library.id, (library.clone(), LibraryCounts::default()));
+            }
+            ChangeKind::LibraryUpdated { before, after } => {
+                self.names.remove(&before.name);
+                self.names.insert(after.name.clone(), after.id);
+                if let Some((library, _)) = self.touch(head.library_id) {
+                    *library = after.clone();
+                }
+            }
+            ChangeKind::LibraryDeleted { before, .. } => {
+                self.names.remove(&before.name);
+                self.touched.remove(&head.library_id);
+                self.gone.insert(head.library_id);
+            }
+            ChangeKind::DocumentAdded { .. }
+            | ChangeKind::DocumentUpdated { .. }
+            | ChangeKind::DocumentDeleted { .. } => {
+                if let Some((_, counts)) = self.touch(head.library_id) {
+                    *counts = head.kind.count(*counts);
+                }
+            }
+            ChangeKind::BatchStarted
+            | ChangeKind::BatchCompleted { .. }
+            | ChangeKind::BatchFailed { .. }
+            | ChangeKind::IndexRebuilt { .. }
+            | ChangeKind::IndexOptimized { .. } => {}
+        }
+    }
+
+    fn touch(&mut self, id: LibraryId) -> Option<&mut (Library, LibraryCounts)> {
+        if !self.touched.contains_key(&id) {
+            let state = self.libraries.get(&id)?;
+            self.touched.insert(id, (state.library.clone(), state.counts));
+        }
+        self.touched.get_mut(&id)
+    }
+
+    fn finish(
+        mut self,
+        applied: Applied,
+        store: &Store,
+        indexes: &HashMap<LibraryId, LibraryIndex>,
+    ) -> Published {
+        for id in self.gone {
+            self.libraries.remove(&id);
+        }
+        for (id, (library, counts)) in self.touched {
+            if let Some(index) = indexes.get(&id) {
+                let view = index.view();
+                self.libraries.insert(id, Arc::new(LibraryState { library, counts, view }));
+            }
+        }
+        Published {
+            applied,
+            snapshot: store.snapshot(),
+            libraries: self.libraries,
+            names: self.names,
+        }
+    }
+}

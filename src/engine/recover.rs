@@ -1,0 +1,149 @@
+//! Opening: load the store, apply what the log has beyond it, close what a crash cut, start the
+//! writer.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::task::TaskTracker;
+
+use super::apply::Fold;
+use super::feed::Feed;
+use super::purge;
+use super::writer::{Command, Publisher, Writer};
+use super::{Engine, EngineOptions, Inner};
+use crate::log::{ChangeLog, ReadError};
+use crate::store::{Store, StoreError};
+use crate::types::{BatchCounts, BatchFailure, Revision};
+
+/// Why the engine could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log could not be read.
+    #[error("log: {0}")]
+    Log(#[from] ReadError),
+    /// Log and store do not fit together.
+    #[error(
+        "the log begins at revision {floor} but the store has applied only up to {applied}: \
+         the changes between are gone. Restore the whole data folder from one backup"
+    )]
+    Gap {
+        /// The log's floor.
+        floor: Revision,
+        /// What the store has applied.
+        applied: Revision,
+    },
+    /// A thread or pool could not be started.
+    #[error("could not start a thread: {0}")]
+    Thread(String),
+}
+
+/// Log read at once during recovery.
+const RECOVER_BYTES: usize = 8 << 20;
+
+impl Engine {
+    /// Opens the database over a store and a log: applies what the log has beyond the store,
+    /// closes batches that a crash cut (`batch.failed`, `interrupted`), and starts the writer.
+    /// Must be called within a tokio runtime. Takes time in proportion to the chunks stored.
+    pub async fn open(
+        store: Store,
+        log: Arc<dyn ChangeLog>,
+        options: EngineOptions,
+    ) -> Result<Self, OpenError> {
+        let limits = options.limits;
+        let loading = (store.clone(), limits.clone());
+        let loaded = tokio::task::spawn_blocking(move || Fold::load(loading.0, &loading.1)).await;
+        let fold = loaded.map_err(|error| OpenError::Thread(error.to_string()))??;
+        let fold = replay(fold, &*log).await?;
+
+        let state = Arc::clone(fold.state());
+        let bounds = log.bounds().await?;
+        let (tail, tail_receiver) = watch::channel(state.applied.revision);
+        let published = Arc::new(ArcSwap::new(Arc::clone(&state)));
+        let feed = Arc::new(Feed::new(&limits, state.applied));
+        let failure = Arc::new(ArcSwapOption::empty());
+        let (mailbox, submissions) = mpsc::channel(limits.writer_mailbox_max);
+        let writer = Writer {
+            limits: limits.clone(),
+            log: Arc::clone(&log),
+            store: store.clone(),
+            fold,
+            end: bounds.end,
+            epoch: bounds.epoch(),
+            publish: Publisher { state: Arc::clone(&published), feed: Arc::clone(&feed), tail },
+            failure: Arc::clone(&failure),
+        };
+        let runtime = tokio::runtime::Handle::current();
+        let thread = std::thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || writer.run(submissions, &runtime))
+            .map_err(|error| OpenError::Thread(error.to_string()))?;
+        let search_pool = rayon::ThreadPoolBuilder::new()
+            .thread_name(|n| format!("search-{n}"))
+            .build()
+            .map_err(|error| OpenError::Thread(error.to_string()))?;
+        let engine = Self {
+            inner: Arc::new(Inner {
+                searches: Semaphore::new(limits.searches_waiting_max),
+                ingests: Arc::new(Semaphore::new(limits.ingest_streams_max)),
+                limits,
+                shutdown: options.shutdown,
+                embedders: options.embedders,
+                log,
+                published,
+                tail: tail_receiver,
+                mailbox,
+                feed,
+                failure,
+                search_pool,
+                tasks: TaskTracker::new(),
+                writer: std::sync::Mutex::new(Some(thread)),
+            }),
+        };
+        engine.close_cut_batches(&store).await?;
+        purge::start(&engine, store);
+        Ok(engine)
+    }
+
+    async fn close_cut_batches(&self, store: &Store) -> Result<(), OpenError> {
+        for (batch_id, batch) in store.snapshot().batches()? {
+            let command = Command::EndBatch {
+                library: batch.library_id,
+                batch_id,
+                counts: BatchCounts::default(),
+                failure: Some(BatchFailure::Interrupted),
+            };
+            if let Err(error) = self.inner.write(command).await {
+                tracing::error!(%error, %batch_id, "a batch that a crash cut could not be closed");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Applies what the log has beyond the store.
+async fn replay(mut fold: Fold, log: &dyn ChangeLog) -> Result<Fold, OpenError> {
+    let bounds = log.bounds().await?;
+    let applied = fold.state().applied.revision;
+    if applied.next() < bounds.floor {
+        return Err(OpenError::Gap { floor: bounds.floor, applied });
+    }
+    loop {
+        let applied = fold.state().applied.revision;
+        if applied >= bounds.end {
+            break;
+        }
+        let changes = log.read_changes(applied, RECOVER_BYTES).await?;
+        if changes.is_empty() {
+            break;
+        }
+        tracing::info!(from = %applied, changes = changes.len(), "applying the log");
+        fold = tokio::task::spawn_blocking(move || fold.apply(&changes).map(|_| fold))
+            .await
+            .map_err(|error| OpenError::Thread(error.to_string()))??;
+    }
+    Ok(fold)
+}
