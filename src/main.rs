@@ -1,3 +1,7 @@
 //! The `arrwdb` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    arrwdb::cli::run()
+}

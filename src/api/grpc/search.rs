@@ -1,0 +1,233 @@
+//! `arrwdb.v1.SearchService`.
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tonic::{Request, Response, Status};
+
+use super::convert::event::not_served;
+use super::convert::{library_ref, metadata_to_pb, read_at};
+use super::pages::{Pages, pages};
+use super::pb::search_service_server::SearchService;
+use super::{Grpc, pb, reply, reply_stream};
+use crate::engine::search::{Hit, QueryBy, SearchQuery, SearchRequest, SearchResults};
+use crate::types::{Error, Result as ArrwdbResult};
+
+/// Hits whose texts are read before the first is sent; then twice as many each time.
+const FIRST_PAGE_HITS: usize = 16;
+
+/// Most hits read at once.
+const PAGE_HITS_MAX: usize = 256;
+
+#[tonic::async_trait]
+impl SearchService for Grpc {
+    type StreamSearchStream = BoxStream<'static, Result<pb::StreamSearchResponse, Status>>;
+
+    async fn search(
+        &self,
+        request: Request<pb::SearchRequest>,
+    ) -> Result<Response<pb::SearchResponse>, Status> {
+        let request = request.into_inner();
+        let library = library_ref(&request.library_id)?;
+        let several = !request.queries.is_empty();
+        let request = search_request(request, self.engine.limits().hits_per_reply_max)?;
+        let results = self.engine.search(&library, request).await?;
+        reply(response(&results, several).await?)
+    }
+
+    async fn stream_search(
+        &self,
+        request: Request<pb::StreamSearchRequest>,
+    ) -> Result<Response<Self::StreamSearchStream>, Status> {
+        let request = request.into_inner();
+        let library = library_ref(&request.library_id)?;
+        let request = stream_request(request, self.engine.limits().hits_per_stream_max)?;
+        let results = self.engine.search(&library, request).await?;
+        let messages = pages(&self.tasks, self.engine.limits(), |pages| send(results, pages));
+        reply_stream(messages.boxed())
+    }
+}
+
+fn search_request(request: pb::SearchRequest, k_max: usize) -> ArrwdbResult<SearchRequest> {
+    not_served("filter", !request.filter.is_empty())?;
+    not_served("ef", request.ef.is_some())?;
+    let single = pb::SearchQuery {
+        query: request.query,
+        embedding: request.embedding,
+        k: request.k,
+        distance_threshold: request.distance_threshold,
+    };
+    let queries = if request.queries.is_empty() {
+        vec![query(single)?]
+    } else if single.query.is_some() || !single.embedding.is_empty() {
+        return Err(Error::invalid("queries", "excludes query and embedding beside it"));
+    } else {
+        let queries = request.queries.into_iter().enumerate().map(|(i, one)| {
+            let k = one.k.or(single.k);
+            let distance_threshold = one.distance_threshold.or(single.distance_threshold);
+            query(pb::SearchQuery { k, distance_threshold, ..one })
+                .map_err(|error| error.within(&format!("queries[{i}]")))
+        });
+        queries.collect::<ArrwdbResult<_>>()?
+    };
+    Ok(SearchRequest {
+        queries,
+        include_text: request.include_text.unwrap_or(true),
+        exact: request.exact,
+        k_max,
+        at: read_at(request.min_revision, request.timeout_ms),
+    })
+}
+
+fn stream_request(request: pb::StreamSearchRequest, k_max: usize) -> ArrwdbResult<SearchRequest> {
+    let request = pb::SearchRequest {
+        library_id: request.library_id,
+        query: request.query,
+        embedding: request.embedding,
+        k: request.k,
+        distance_threshold: request.distance_threshold,
+        queries: Vec::new(),
+        filter: request.filter,
+        include_text: request.include_text,
+        exact: request.exact,
+        ef: request.ef,
+        min_revision: request.min_revision,
+        timeout_ms: request.timeout_ms,
+    };
+    search_request(request, k_max)
+}
+
+fn query(query: pb::SearchQuery) -> ArrwdbResult<SearchQuery> {
+    let by = match (query.query, query.embedding.is_empty()) {
+        (Some(text), true) => QueryBy::Text(text),
+        (None, false) => QueryBy::Embedding(query.embedding),
+        (None, true) => return Err(Error::invalid("query", "or embedding is required")),
+        (Some(_), false) => {
+            return Err(Error::invalid("embedding", "excludes query beside it"));
+        }
+    };
+    if query.distance_threshold.is_some_and(|threshold| !threshold.is_finite()) {
+        return Err(Error::invalid("distance_threshold", "must be finite"));
+    }
+    let k = query.k.map(|k| k as usize);
+    Ok(SearchQuery { by, k, distance_threshold: query.distance_threshold })
+}
+
+async fn response(results: &SearchResults, several: bool) -> ArrwdbResult<pb::SearchResponse> {
+    let revision = results.revision().0;
+    let mut queries = Vec::new();
+    for (query, total) in results.totals().into_iter().enumerate() {
+        let hits = results.hits(query, 0..total).await?;
+        queries.push(pb::SearchQueryResults {
+            results: hits.into_iter().map(hit_to_pb).collect(),
+            total_results: count(total),
+            revision,
+        });
+    }
+    if several {
+        return Ok(pb::SearchResponse { revision, queries, ..Default::default() });
+    }
+    let one = queries.pop().unwrap_or_default();
+    let (results, total_results) = (one.results, one.total_results);
+    Ok(pb::SearchResponse { results, total_results, revision, queries: Vec::new() })
+}
+
+/// Sends the hits of the one query, then `complete`. Texts are read as the client takes them.
+async fn send(results: SearchResults, pages: Pages<pb::StreamSearchResponse>) -> ArrwdbResult<()> {
+    use pb::stream_search_response::Item;
+    let message = |item| pb::StreamSearchResponse { item: Some(item) };
+    let total = results.totals().first().copied().unwrap_or_default();
+    let (mut from, mut page) = (0, FIRST_PAGE_HITS);
+    while from < total {
+        let to = (from + page).min(total);
+        let hits = results.hits(0, from..to).await?;
+        let hits = hits.into_iter().map(|hit| message(Item::Hit(hit_to_pb(hit))));
+        pages.send(hits.collect()).await?;
+        (from, page) = (to, (page * 2).min(PAGE_HITS_MAX));
+    }
+    let revision = results.revision().0;
+    let complete = pb::SearchComplete { total_results: count(total), revision };
+    pages.send(vec![message(Item::Complete(complete))]).await
+}
+
+fn count(total: usize) -> u32 {
+    u32::try_from(total).unwrap_or(u32::MAX)
+}
+
+fn hit_to_pb(hit: Hit) -> pb::Hit {
+    pb::Hit {
+        rank: hit.rank,
+        chunk_id: hit.chunk_id.to_string(),
+        document_id: hit.document_id.as_str().to_owned(),
+        score: hit.score,
+        distance: hit.distance,
+        text: hit.text.map(|text| text.to_string()),
+        title: hit.title,
+        metadata: Some(metadata_to_pb(&hit.metadata)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::ErrorKind;
+
+    fn text(text: &str) -> pb::SearchRequest {
+        pb::SearchRequest { query: Some(text.to_owned()), ..Default::default() }
+    }
+
+    fn fault(request: pb::SearchRequest) -> (ErrorKind, String) {
+        let error = search_request(request, 10).expect_err("faulty");
+        (error.kind, error.detail)
+    }
+
+    #[test]
+    fn one_query_stands_in_the_request_itself() {
+        let request = pb::SearchRequest { k: Some(3), min_revision: Some(7), ..text("x") };
+        let request = search_request(request, 10).expect("valid");
+        let expected =
+            SearchQuery { by: QueryBy::Text("x".into()), k: Some(3), distance_threshold: None };
+        assert_eq!(request.queries, [expected]);
+        assert!(request.include_text && !request.exact);
+        assert_eq!(request.at, read_at(Some(7), None));
+    }
+
+    #[test]
+    fn several_queries_take_what_they_do_not_say_from_the_request() {
+        let by_text = pb::SearchQuery { query: Some("a".into()), k: Some(1), ..Default::default() };
+        let by_vector = pb::SearchQuery { embedding: vec![1.0], ..Default::default() };
+        let request = pb::SearchRequest {
+            queries: vec![by_text, by_vector],
+            k: Some(5),
+            distance_threshold: Some(0.5),
+            include_text: Some(false),
+            ..Default::default()
+        };
+        let request = search_request(request, 10).expect("valid");
+        assert_eq!(request.queries.iter().map(|q| q.k).collect::<Vec<_>>(), [Some(1), Some(5)]);
+        assert_eq!(request.queries[1].by, QueryBy::Embedding(vec![1.0]));
+        assert_eq!(request.queries[1].distance_threshold, Some(0.5));
+        assert!(!request.include_text);
+    }
+
+    #[test]
+    fn what_cannot_be_searched_for_is_refused_by_field() {
+        use ErrorKind::{InvalidArgument, Unimplemented};
+        let none = pb::SearchRequest::default();
+        assert_eq!(fault(none), (InvalidArgument, "query: or embedding is required".into()));
+        let both = pb::SearchRequest { embedding: vec![1.0], ..text("x") };
+        assert_eq!(fault(both), (InvalidArgument, "embedding: excludes query beside it".into()));
+        let nan = pb::SearchRequest { distance_threshold: Some(f32::NAN), ..text("x") };
+        assert_eq!(fault(nan), (InvalidArgument, "distance_threshold: must be finite".into()));
+        let queries = vec![pb::SearchQuery::default()];
+        let (_, detail) =
+            fault(pb::SearchRequest { queries: queries.clone(), ..Default::default() });
+        assert!(detail.starts_with("queries[0].query: "), "{detail}");
+        assert_eq!(fault(pb::SearchRequest { queries, ..text("x") }).0, InvalidArgument);
+        let filter = pb::SearchRequest { filter: "true".into(), ..text("x") };
+        assert_eq!(
+            fault(filter),
+            (Unimplemented, "filter: this server does not do that yet".into())
+        );
+        assert_eq!(fault(pb::SearchRequest { ef: Some(10), ..text("x") }).0, Unimplemented);
+    }
+}

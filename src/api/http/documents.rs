@@ -1,0 +1,84 @@
+//! The document verbs over HTTP, one document at a time.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+
+use super::HttpState;
+use super::body::JsonBody;
+use super::dto::document::{DocumentIn, DocumentOut, DocumentPatchIn, DocumentsOut};
+use super::dto::{Revised, Shown};
+use super::params::Params;
+use super::path::{DocumentPath, LibraryPath};
+use super::problem::Problem;
+use super::reply::{expected_revision, json, json_at, request_id};
+use crate::types::{Document, Result};
+
+type Reply = Result<Response, Problem>;
+
+fn shown(status: StatusCode, document: &Document) -> Response {
+    json_at(status, document.head.revision, &DocumentOut::new(document, true))
+}
+
+pub(super) async fn create(
+    State(state): State<HttpState>,
+    LibraryPath(library): LibraryPath,
+    headers: HeaderMap,
+    mut params: Params,
+    JsonBody(input): JsonBody<DocumentIn>,
+) -> Reply {
+    let request_id = request_id(&headers, &mut params)?;
+    params.finish()?;
+    let new = input.into_new(state.engine.limits())?;
+    let document = state.engine.create_document(&library, new, request_id).await?;
+    Ok(shown(StatusCode::CREATED, &document))
+}
+
+pub(super) async fn list(
+    State(state): State<HttpState>,
+    LibraryPath(library): LibraryPath,
+    mut params: Params,
+) -> Reply {
+    let (page, at) = (params.page(state.engine.limits())?, params.read_at()?);
+    let include_chunks = params.flag("include_chunks")?.unwrap_or_default();
+    params.finish()?;
+    let page = state.engine.list_documents(&library, page, include_chunks, at).await?;
+    Ok(json(StatusCode::OK, &DocumentsOut::new(&page, include_chunks)))
+}
+
+pub(super) async fn read(
+    State(state): State<HttpState>,
+    DocumentPath(library, id): DocumentPath,
+    mut params: Params,
+) -> Reply {
+    let at = params.read_at()?;
+    params.finish()?;
+    let document = state.engine.get_document(&library, &id, at).await?;
+    Ok(shown(StatusCode::OK, &document))
+}
+
+pub(super) async fn update(
+    State(state): State<HttpState>,
+    DocumentPath(library, id): DocumentPath,
+    headers: HeaderMap,
+    mut params: Params,
+    JsonBody(input): JsonBody<DocumentPatchIn>,
+) -> Reply {
+    let expected = expected_revision(&headers, &mut params)?;
+    params.finish()?;
+    let patch = input.into_patch(state.engine.limits())?;
+    let document = state.engine.update_document(&library, &id, patch, expected).await?;
+    Ok(shown(StatusCode::OK, &document))
+}
+
+pub(super) async fn delete(
+    State(state): State<HttpState>,
+    DocumentPath(library, id): DocumentPath,
+    headers: HeaderMap,
+    mut params: Params,
+) -> Reply {
+    let expected = expected_revision(&headers, &mut params)?;
+    params.finish()?;
+    let revision = state.engine.delete_document(&library, &id, expected).await?;
+    Ok(json(StatusCode::OK, &Revised { revision: Shown(revision) }))
+}

@@ -1,0 +1,299 @@
+//! Searches and hits in JSON.
+
+use std::time::Duration;
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use super::{Shown, Verbatim};
+use crate::api::http::params::{Params, unimplemented};
+use crate::engine::ReadAt;
+use crate::engine::search::{Hit, QueryBy, SearchQuery, SearchRequest};
+use crate::types::{ChunkId, Error, Limits, Result, Revision};
+
+/// One ranked chunk as clients see it.
+#[derive(Serialize)]
+pub(in crate::api::http) struct HitOut<'a> {
+    rank: u32,
+    chunk_id: Shown<ChunkId>,
+    document_id: &'a str,
+    score: f32,
+    distance: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    title: &'a str,
+    metadata: Verbatim<'a>,
+}
+
+impl<'a> From<&'a Hit> for HitOut<'a> {
+    fn from(hit: &'a Hit) -> Self {
+        Self {
+            rank: hit.rank,
+            chunk_id: Shown(hit.chunk_id),
+            document_id: hit.document_id.as_str(),
+            score: hit.score,
+            distance: hit.distance,
+            text: hit.text.as_deref(),
+            title: &hit.title,
+            metadata: Verbatim(&hit.metadata),
+        }
+    }
+}
+
+/// What a client asks, in a JSON body or the query string or both.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object", default)]
+pub(in crate::api::http) struct SearchIn {
+    query: Option<String>,
+    embedding: Option<Vec<f32>>,
+    k: Option<usize>,
+    distance_threshold: Option<f32>,
+    queries: Option<Vec<QueryIn>>,
+    include_text: Option<bool>,
+    exact: Option<bool>,
+    min_revision: Option<String>,
+    timeout_ms: Option<u64>,
+    filter: Option<IgnoredAny>,
+    ef: Option<IgnoredAny>,
+}
+
+/// One of several queries.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object", default)]
+struct QueryIn {
+    query: Option<String>,
+    embedding: Option<Vec<f32>>,
+    k: Option<usize>,
+    distance_threshold: Option<f32>,
+    filter: Option<IgnoredAny>,
+    ef: Option<IgnoredAny>,
+}
+
+impl SearchIn {
+    /// Adds what the query string says; `invalid-argument` for what the body says too.
+    pub(in crate::api::http) fn add(&mut self, mut params: Params) -> Result<()> {
+        fn set<T>(name: &str, field: &mut Option<T>, value: Option<T>) -> Result<()> {
+            match (&field, value) {
+                (_, None) => Ok(()),
+                (None, value) => {
+                    *field = value;
+                    Ok(())
+                }
+                (Some(_), Some(_)) => Err(Error::invalid(name, "is given twice")),
+            }
+        }
+        params.refuse("filter")?;
+        params.refuse("ef")?;
+        set("query", &mut self.query, params.take("query"))?;
+        let embedding = params.take("embedding").as_deref().map(numbers).transpose()?;
+        set("embedding", &mut self.embedding, embedding)?;
+        set("k", &mut self.k, params.number("k", "a whole number")?)?;
+        let threshold = params.number("distance_threshold", "a number")?;
+        set("distance_threshold", &mut self.distance_threshold, threshold)?;
+        set("include_text", &mut self.include_text, params.flag("include_text")?)?;
+        set("exact", &mut self.exact, params.flag("exact")?)?;
+        set("min_revision", &mut self.min_revision, params.take("min_revision"))?;
+        let timeout = params.number("timeout_ms", "a whole number of milliseconds")?;
+        set("timeout_ms", &mut self.timeout_ms, timeout)?;
+        params.finish()
+    }
+
+    /// Whether the answer is to be that of several queries.
+    pub(in crate::api::http) fn has_several(&self) -> bool {
+        self.queries.is_some()
+    }
+
+    /// The request. `k` and `distance_threshold` beside `queries` stand for those that lack them.
+    pub(in crate::api::http) fn into_request(
+        self,
+        k_max: usize,
+        limits: &Limits,
+    ) -> Result<SearchRequest> {
+        let min_revision = self.min_revision.as_deref();
+        let at = ReadAt {
+            min_revision: min_revision
+                .map(|text| Revision::parse("min_revision", text))
+                .transpose()?,
+            timeout: self.timeout_ms.map(Duration::from_millis),
+        };
+        let one = QueryIn {
+            query: self.query,
+            embedding: self.embedding,
+            k: self.k,
+            distance_threshold: self.distance_threshold,
+            filter: self.filter,
+            ef: self.ef,
+        };
+        Ok(SearchRequest {
+            queries: match self.queries {
+                None => vec![one.into_query()?],
+                Some(queries) => several(queries, &one, limits)?,
+            },
+            include_text: self.include_text.unwrap_or(true),
+            exact: self.exact.unwrap_or_default(),
+            k_max,
+            at,
+        })
+    }
+}
+
+fn several(queries: Vec<QueryIn>, common: &QueryIn, limits: &Limits) -> Result<Vec<SearchQuery>> {
+    if common.query.is_some() || common.embedding.is_some() {
+        return Err(Error::invalid("queries", "excludes query and embedding beside it"));
+    }
+    common.refuse_unserved()?;
+    let most = limits.queries_per_search_max;
+    match queries.len() {
+        0 => return Err(Error::invalid("queries", "must not be empty")),
+        n if n > most => {
+            let detail = format!("has {n} items; at most {most} (queries_per_search_max)");
+            return Err(Error::too_large("queries", detail));
+        }
+        _ => {}
+    }
+    let query = |(i, mut query): (usize, QueryIn)| {
+        query.k = query.k.or(common.k);
+        query.distance_threshold = query.distance_threshold.or(common.distance_threshold);
+        query.into_query().map_err(|error| error.within(&format!("queries[{i}]")))
+    };
+    queries.into_iter().enumerate().map(query).collect()
+}
+
+impl QueryIn {
+    fn refuse_unserved(&self) -> Result<()> {
+        match (self.filter, self.ef) {
+            (None, None) => Ok(()),
+            (Some(_), _) => Err(unimplemented("filter")),
+            (None, Some(_)) => Err(unimplemented("ef")),
+        }
+    }
+
+    fn into_query(self) -> Result<SearchQuery> {
+        self.refuse_unserved()?;
+        let by = match (self.query, self.embedding) {
+            (Some(text), None) => QueryBy::Text(text),
+            (None, Some(embedding)) => QueryBy::Embedding(embedding),
+            (None, None) => return Err(Error::invalid("query", "or embedding is required")),
+            (Some(_), Some(_)) => {
+                return Err(Error::invalid("embedding", "excludes query beside it"));
+            }
+        };
+        if self.distance_threshold.is_some_and(|threshold| !threshold.is_finite()) {
+            return Err(Error::invalid("distance_threshold", "must be finite"));
+        }
+        Ok(SearchQuery { by, k: self.k, distance_threshold: self.distance_threshold })
+    }
+}
+
+/// Numbers of a query string: separated by commas, in brackets or not.
+fn numbers(text: &str) -> Result<Vec<f32>> {
+    let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    inner
+        .split(',')
+        .map(|number| number.trim().parse())
+        .collect::<Result<_, _>>()
+        .map_err(|_| Error::invalid("embedding", "must be numbers separated by commas"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{parse, to_bytes};
+    use super::*;
+    use crate::types::{DocumentId, ErrorKind, Metadata};
+
+    fn request(query: &str, body: &str) -> Result<SearchRequest> {
+        let mut input = match body {
+            "" => SearchIn::default(),
+            body => parse::<SearchIn>(body.as_bytes())?,
+        };
+        input.add(Params::parse(query)?)?;
+        input.into_request(1_000, &Limits::default())
+    }
+
+    fn text(query: &str) -> SearchQuery {
+        SearchQuery { by: QueryBy::Text(query.into()), k: None, distance_threshold: None }
+    }
+
+    #[test]
+    fn a_hit_prints_as_documented() {
+        let mut hit = Hit {
+            rank: 1,
+            chunk_id: ChunkId::from_bytes([1; 16]),
+            document_id: DocumentId::parse("d").expect("valid"),
+            score: 0.9,
+            distance: 0.1,
+            text: Some("text".into()),
+            title: "title".into(),
+            metadata: Metadata::default(),
+        };
+        assert_eq!(
+            String::from_utf8_lossy(&to_bytes(&HitOut::from(&hit))),
+            concat!(
+                r#"{"rank":1,"chunk_id":"01010101-0101-0101-0101-010101010101","#,
+                r#""document_id":"d","score":0.9,"distance":0.1,"text":"text","#,
+                r#""title":"title","metadata":{}}"#
+            )
+        );
+        hit.text = None;
+        assert!(!String::from_utf8_lossy(&to_bytes(&HitOut::from(&hit))).contains("text"));
+    }
+
+    #[test]
+    fn the_query_string_and_the_body_say_the_same() {
+        let query = "query=red+fox&k=3&distance_threshold=0.5&include_text=false&exact=true\
+                     &min_revision=7&timeout_ms=20";
+        let body = r#"{"query":"red fox","k":3,"distance_threshold":0.5,"include_text":false,
+                       "exact":true,"min_revision":"7","timeout_ms":20}"#;
+        let parsed = request(query, "").expect("valid");
+        assert_eq!(Ok(&parsed), request("", body).as_ref());
+        assert_eq!(parsed.at.min_revision, Some(Revision(7)));
+        assert_eq!(parsed.queries[0].k, Some(3));
+        let vector = request("embedding=[1,-2.5]", "").expect("valid").queries;
+        assert_eq!(vector[0].by, QueryBy::Embedding(vec![1.0, -2.5]));
+    }
+
+    #[test]
+    fn several_queries_share_what_they_do_not_say() {
+        let body = r#"{"queries":[{"query":"a"},{"query":"b","k":2}],"k":5}"#;
+        let queries = request("", body).expect("valid").queries;
+        let expected =
+            [SearchQuery { k: Some(5), ..text("a") }, SearchQuery { k: Some(2), ..text("b") }];
+        assert_eq!(queries, expected);
+    }
+
+    #[test]
+    fn faults_are_named() {
+        for (query, body, name) in [
+            ("", "", "query"),
+            ("", "{}", "query"),
+            ("", r#"{"query":"a","embedding":[1]}"#, "embedding"),
+            ("k=1", r#"{"query":"a","k":1}"#, "k"),
+            ("", r#"{"query":"a","k":-1}"#, "k"),
+            ("", r#"{"query":"a","limit":1}"#, "limit"),
+            ("query=a&limit=1", "", "limit"),
+            ("query=a&distance_threshold=NaN", "", "distance_threshold"),
+            ("embedding=1;2", "", "embedding"),
+            ("", r#"{"queries":[]}"#, "queries"),
+            ("query=a", r#"{"queries":[{"query":"b"}]}"#, "queries"),
+            ("", r#"{"queries":[{"query":"a"},{}]}"#, "queries[1].query"),
+            ("", r#"{"query":"a","min_revision":"x"}"#, "min_revision"),
+        ] {
+            let error = request(query, body).expect_err(name);
+            assert_eq!(error.kind, ErrorKind::InvalidArgument, "{error}");
+            assert_eq!(error.violations[0].field, name);
+        }
+    }
+
+    #[test]
+    fn what_is_not_served_yet_says_so() {
+        for (query, body) in [
+            ("query=a&filter=x", ""),
+            ("query=a&ef=9", ""),
+            ("", r#"{"query":"a","filter":"x"}"#),
+            ("", r#"{"queries":[{"query":"a","ef":9}]}"#),
+        ] {
+            let error = request(query, body).expect_err("not served");
+            assert_eq!(error.kind, ErrorKind::Unimplemented);
+        }
+    }
+}

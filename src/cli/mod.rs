@@ -1,0 +1,164 @@
+//! The command line: what `arrwdb` can be told to do.
+//!
+//! A command is a file here with its `Args` and its `run`, and an arm in [`run`].
+
+mod demo;
+mod serve;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::{LogFormat, Settings};
+
+/// What a command may fail with: told to the user in one line.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Exit status after a second signal, as a shell would give it for SIGINT.
+const EXIT_INTERRUPTED: i32 = 130;
+
+/// A streaming, real-time vector database: stream documents in, search, export and follow them over
+/// gRPC and HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "arrwdb", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve gRPC and HTTP on one port until SIGINT or SIGTERM
+    ///
+    /// Every setting can be given as a flag, as an environment variable (ARRWDB_…) or in a TOML
+    /// file; flags win over variables, variables over the file. Logs go to standard error.
+    Serve(serve::Args),
+    /// Show arrwdb at work on a real corpus, then stay up to be tried
+    ///
+    /// Starts a server on a fresh folder, streams in some thousand documents over gRPC while events
+    /// arrive, searches, exports and re-imports, checks what came of it and prints figures. The
+    /// folder is removed at the end.
+    Demo(demo::Args),
+}
+
+/// Runs the command that the process's arguments name. Wrong arguments end the process with usage
+/// and status 2; a command that fails gives status 1.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let end = match cli.command {
+        Command::Serve(args) => runtime.block_on(serve::run(args)),
+        Command::Demo(args) => runtime.block_on(demo::run(args)),
+    };
+    match end {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&*error),
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("arrwdb: {error}");
+    ExitCode::FAILURE
+}
+
+/// Sends logs to standard error from here on, as the settings say.
+fn start_logs(settings: &Settings) {
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&settings.log_filter))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let started = match settings.log_format {
+        LogFormat::Human => logs.try_init(),
+        LogFormat::Json => logs.json().try_init(),
+    };
+    if let Err(error) = started {
+        eprintln!("arrwdb: logs cannot be written: {error}");
+    }
+}
+
+/// A token that the first SIGINT or SIGTERM cancels; the second ends the process at once.
+fn shutdown_on_signals() -> std::io::Result<CancellationToken> {
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    let mut signals = Signals::new()?;
+    // Lives as long as the process: it waits for what may always come.
+    tokio::spawn(async move {
+        let signal = signals.next().await;
+        tracing::info!(signal, "shutting down; a second signal ends the process at once");
+        cancelled.cancel();
+        let signal = signals.next().await;
+        tracing::warn!(signal, "ending at once");
+        std::process::exit(EXIT_INTERRUPTED);
+    });
+    Ok(token)
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> &'static str {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => "Ctrl-C",
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_takes_its_settings_as_flags() {
+        let cli =
+            Cli::try_parse_from(["arrwdb", "serve", "--listen", "localhost:0", "--limit", "a=1"]);
+        let Command::Serve(args) = cli.expect("valid").command else { panic!("serve") };
+        assert_eq!(args.settings.listen.as_deref(), Some("localhost:0"));
+        assert_eq!(args.settings.limits, ["a=1"]);
+        assert!(Cli::try_parse_from(["arrwdb"]).is_err());
+    }
+}

@@ -1,0 +1,77 @@
+//! Components: the one place where store, log, embedders and engine are built and joined.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::embed::Embedder;
+use crate::embed::batch::BatchingEmbedder;
+use crate::embed::static_model::StaticEmbedder;
+use crate::engine::{Engine, EngineOptions, OpenError};
+use crate::log::embedded::{self, EmbeddedLog, EmbeddedOptions};
+use crate::settings::{Durability, Settings};
+use crate::store::{Store, StoreError};
+use crate::types::NewLibrary;
+
+/// Why the database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder could not be made.
+    #[error("data_dir: {} cannot be made: {error}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The log could not be opened.
+    #[error(transparent)]
+    Log(#[from] embedded::OpenError),
+    /// The store could not be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// They could not be joined.
+    #[error(transparent)]
+    Engine(#[from] OpenError),
+    /// Opening panicked.
+    #[error("opening the data folder panicked: {0}")]
+    Panicked(#[from] tokio::task::JoinError),
+}
+
+/// Opens what the settings name: store, log, embedders, engine. The engine's shutdown token is a
+/// child of `shutdown`. Takes time in proportion to what is stored.
+pub async fn open_engine(
+    settings: &Settings,
+    shutdown: &CancellationToken,
+) -> Result<Engine, StartError> {
+    let (folder, durability) = (settings.data_dir.clone(), settings.durability);
+    let (piece_bytes_target, new_epoch) =
+        (settings.limits.log_piece_bytes_target, settings.new_epoch);
+    let open = move || {
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| StartError::Folder { folder: folder.clone(), error })?;
+        let store = Store::open(&folder.join("store"))?;
+        let options = EmbeddedOptions {
+            durability: match durability {
+                Durability::Fsync => embedded::Durability::Fsync,
+                Durability::Os => embedded::Durability::Os,
+            },
+            piece_bytes_target,
+            min_end: store.snapshot().applied()?.revision,
+            new_epoch,
+        };
+        let log = EmbeddedLog::open(&folder.join("log"), options)?;
+        Ok::<_, StartError>((store, log))
+    };
+    let (store, log) = tokio::task::spawn_blocking(open).await??;
+    let model: Arc<dyn Embedder> = Arc::new(StaticEmbedder::new());
+    let calls = StaticEmbedder::calls_in_flight_max();
+    let batching = BatchingEmbedder::new(&model, &settings.limits, calls);
+    let options = EngineOptions {
+        limits: settings.limits.clone(),
+        embedders: vec![(NewLibrary::DEFAULT_EMBEDDER.to_owned(), Arc::new(batching))],
+        shutdown: shutdown.child_token(),
+    };
+    Ok(Engine::open(store, Arc::new(log), options).await?)
+}
