@@ -229,25 +229,30 @@ impl ChangeHead {
         }
     }
 
-    /// First those that went, then those that came.
+    /// First those that went, with the document as it was, then those that came, with the
+    /// document as it is.
     fn chunk_event(&self, place: usize) -> (EventType, EventPayload<'_>) {
         let removed = self.kind.removed_chunks();
         let (event_type, chunk) = match removed.get(place) {
             Some(chunk) => (EventType::ChunkDeleted, chunk),
             None => (EventType::ChunkAdded, &self.kind.added_chunks()[place - removed.len()]),
         };
-        let document = match &self.kind {
-            ChangeKind::DocumentAdded { document, .. } => document,
-            ChangeKind::DocumentUpdated { after, .. } => after,
-            ChangeKind::DocumentDeleted { before, .. } => before,
-            ChangeKind::LibraryCreated { .. }
-            | ChangeKind::LibraryUpdated { .. }
-            | ChangeKind::LibraryDeleted { .. }
-            | ChangeKind::BatchStarted
-            | ChangeKind::BatchCompleted { .. }
-            | ChangeKind::BatchFailed { .. }
-            | ChangeKind::IndexRebuilt { .. }
-            | ChangeKind::IndexOptimized { .. } => unreachable!("these have no chunk events"),
+        let document = match (&self.kind, event_type) {
+            (ChangeKind::DocumentAdded { document, .. }, _) => document,
+            (ChangeKind::DocumentUpdated { before, .. }, EventType::ChunkDeleted)
+            | (ChangeKind::DocumentDeleted { before, .. }, _) => before,
+            (ChangeKind::DocumentUpdated { after, .. }, _) => after,
+            (
+                ChangeKind::LibraryCreated { .. }
+                | ChangeKind::LibraryUpdated { .. }
+                | ChangeKind::LibraryDeleted { .. }
+                | ChangeKind::BatchStarted
+                | ChangeKind::BatchCompleted { .. }
+                | ChangeKind::BatchFailed { .. }
+                | ChangeKind::IndexRebuilt { .. }
+                | ChangeKind::IndexOptimized { .. },
+                _,
+            ) => unreachable!("these have no chunk events"),
         };
         (event_type, EventPayload::Chunk { document, chunk })
     }
