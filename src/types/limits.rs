@@ -82,6 +82,12 @@ limits! {
     /// Searches under way or waiting for the pool; one more is told to slow down.
     searches_waiting_max: usize = 1_024;
 
+    /// One filter expression: its cost at every evaluation grows with its length.
+    filter_bytes_max: usize = KIB;
+    /// Operators, selections and brackets within each other in a filter (chains of `&&` and `||`
+    /// aside): bounds the stack that parsing and evaluation take, about 10 KiB a level.
+    filter_levels_max: usize = 32;
+
     /// Items a page when the client does not say.
     page_size_default: usize = 100;
     /// Items a page at most.

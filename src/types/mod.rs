@@ -11,6 +11,7 @@ pub mod cursor;
 pub mod document;
 pub mod error;
 pub mod event;
+pub mod filter;
 pub mod id;
 pub mod library;
 pub mod limits;
@@ -27,6 +28,7 @@ pub use document::{
 };
 pub use error::{Error, ErrorKind, Result, Violation};
 pub use event::{Event, EventPayload, EventType};
+pub use filter::{Filter, FilterScope, Match};
 pub use id::{BatchId, ChunkId, DocumentId, LibraryId, LibraryName, LibraryRef, RequestId};
 pub use library::{
     EmbedderRef, IndexType, Library, LibraryCounts, LibraryPatch, Metric, NewLibrary,
