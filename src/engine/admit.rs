@@ -22,7 +22,7 @@ use crate::types::{
 #[derive(Debug)]
 pub(super) enum Admitted {
     /// It becomes this change.
-    Change(Draft),
+    Change(Box<Draft>),
     /// Nothing is written: the document exists and the client said to leave it.
     Exists(Box<DocumentHead>),
     /// Nothing is written: this request was done before, at this revision.
@@ -104,14 +104,14 @@ impl Admission<'_> {
                 self.delete_document(library, &id, expected)
             }
             Command::StartBatch { library, batch_id } => {
-                Ok(Admitted::Change(Draft::of_batch(library, batch_id, ChangeKind::BatchStarted)))
+                Ok(Draft::of_batch(library, batch_id, ChangeKind::BatchStarted).admitted())
             }
             Command::EndBatch { library, batch_id, counts, failure } => {
                 let kind = match failure {
                     None => ChangeKind::BatchCompleted { counts },
                     Some(reason) => ChangeKind::BatchFailed { counts, reason },
                 };
-                Ok(Admitted::Change(Draft::of_batch(library, batch_id, kind)))
+                Ok(Draft::of_batch(library, batch_id, kind).admitted())
             }
             Command::Close => Err(Error::unavailable("the server is shutting down")),
         }
@@ -175,7 +175,7 @@ impl Admission<'_> {
         };
         let library_id = library.id;
         let kind = ChangeKind::LibraryCreated { library };
-        Ok(Admitted::Change(Draft { request_id, ..Draft::of(library_id, kind) }))
+        Ok(Draft { request_id, ..Draft::of(library_id, kind) }.admitted())
     }
 
     fn check_name_is_free(&self, name: &crate::types::LibraryName) -> Result<()> {
@@ -208,7 +208,7 @@ impl Admission<'_> {
             revision: self.revision,
             ..old
         };
-        Ok(Admitted::Change(Draft::of(before.id, ChangeKind::LibraryUpdated { before, after })))
+        Ok(Draft::of(before.id, ChangeKind::LibraryUpdated { before, after }).admitted())
     }
 
     fn delete_library(&self, library: &LibraryRef, expected: Option<Revision>) -> Result<Admitted> {
@@ -219,7 +219,7 @@ impl Admission<'_> {
             num_documents: state.counts.documents,
             num_chunks: state.counts.chunks,
         };
-        Ok(Admitted::Change(Draft::of(state.library.id, kind)))
+        Ok(Draft::of(state.library.id, kind).admitted())
     }
 
     fn write_document(
@@ -250,7 +250,7 @@ impl Admission<'_> {
                 self.change_document(key, stored, fields, Some(chunks))?
             }
         };
-        Ok(Admitted::Change(Draft { batch_id, request_id, ..draft }))
+        Ok(Draft { batch_id, request_id, ..draft }.admitted())
     }
 
     fn add_document(
@@ -317,7 +317,7 @@ impl Admission<'_> {
             tags: patch.tags.unwrap_or(old.tags),
             metadata: patch.metadata.unwrap_or(old.metadata),
         };
-        self.change_document(key, stored, fields, patch.chunks).map(Admitted::Change)
+        self.change_document(key, stored, fields, patch.chunks).map(Draft::admitted)
     }
 
     /// Keeps the chunks whose text and vector stay the same, with their ids.
@@ -384,7 +384,7 @@ impl Admission<'_> {
         let (_, stored) = found.ok_or_else(|| no_document(library, id))?;
         check_expected(stored.head.revision, expected)?;
         let kind = ChangeKind::DocumentDeleted { before: stored.head, removed: stored.chunks };
-        Ok(Admitted::Change(Draft::of(library_id, kind)))
+        Ok(Draft::of(library_id, kind).admitted())
     }
 
     fn find(
@@ -440,6 +440,10 @@ impl Layout {
 }
 
 impl Draft {
+    fn admitted(self) -> Admitted {
+        Admitted::Change(Box::new(self))
+    }
+
     fn of(library_id: LibraryId, kind: ChangeKind) -> Self {
         Self { library_id, batch_id: None, request_id: None, kind, bodies: Vec::new() }
     }

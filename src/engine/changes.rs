@@ -428,6 +428,7 @@ impl Engine {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn log_error(error: ReadError) -> Error {
     tracing::error!(%error, "log read failed");
     match error {

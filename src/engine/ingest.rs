@@ -14,8 +14,8 @@ use super::library::revision_written;
 use super::writer::{Command, Outcome};
 use super::{Engine, ReadAt};
 use crate::types::{
-    BatchCounts, BatchFailure, BatchId, ChangeKind, DocumentHead, DocumentId, Error, ErrorKind,
-    Library, LibraryId, LibraryRef, NewDocument, OnConflict, Result, Revision,
+    BatchCounts, BatchFailure, BatchId, DocumentId, Error, ErrorKind, Library, LibraryId,
+    LibraryRef, NewDocument, OnConflict, Result, Revision,
 };
 
 /// What a transport reads from its client, in order.
@@ -327,11 +327,7 @@ impl Run {
         self.bytes_in_flight -= bytes;
         match outcome {
             Ok(Outcome::Written { change, .. }) => {
-                let written = match &change.kind {
-                    ChangeKind::DocumentUpdated { after, .. } => Some(after),
-                    kind => added(kind),
-                };
-                let Some(head) = written else {
+                let Some(head) = change.kind.written_document() else {
                     return self.failed(position, title, super::library::unexpected());
                 };
                 self.counts.succeeded += 1;
@@ -379,10 +375,6 @@ impl Run {
             (_, Some(error)) | (Err(error), None) => IngestStatus::Broken { batch_id, error },
         }
     }
-}
-
-fn added(kind: &ChangeKind) -> Option<&DocumentHead> {
-    if let ChangeKind::DocumentAdded { document, .. } = kind { Some(document) } else { None }
 }
 
 /// A batch that has started and not ended. Dropped, it closes the batch as interrupted, in the

@@ -61,7 +61,7 @@ impl Engine {
                 let at = ReadAt { min_revision: Some(revision), timeout: None };
                 self.get_library(&reference, at).await
             }
-            written => library_written(written),
+            written @ (Outcome::Written { .. } | Outcome::Exists(_)) => library_written(written),
         }
     }
 

@@ -178,6 +178,7 @@ impl Engine {
 }
 
 /// Tells the caller what to do about a store failure; the details go to the server's log.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn store_error(error: StoreError) -> Error {
     tracing::error!(%error, "store read failed");
     match error {

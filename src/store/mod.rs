@@ -134,9 +134,11 @@ impl Store {
             .max_journaling_size(JOURNAL_BYTES)
             .worker_threads(1)
             .open()
-            .map_err(|error| match error {
-                fjall::Error::Locked => StoreError::InUse(folder.to_owned()),
-                error => StoreError::Engine(error),
+            .map_err(|error| {
+                if matches!(error, fjall::Error::Locked) {
+                    return StoreError::InUse(folder.to_owned());
+                }
+                StoreError::Engine(error)
             })?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         // Numbers do not compress; saving the attempt is worth a tenth of an ingest.

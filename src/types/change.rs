@@ -199,6 +199,24 @@ impl ChangeKind {
         }
     }
 
+    /// The document that it wrote, as it is then.
+    #[must_use]
+    pub fn written_document(&self) -> Option<&DocumentHead> {
+        match self {
+            Self::DocumentAdded { document, .. }
+            | Self::DocumentUpdated { after: document, .. } => Some(document),
+            Self::LibraryCreated { .. }
+            | Self::LibraryUpdated { .. }
+            | Self::LibraryDeleted { .. }
+            | Self::DocumentDeleted { .. }
+            | Self::BatchStarted
+            | Self::BatchCompleted { .. }
+            | Self::BatchFailed { .. }
+            | Self::IndexRebuilt { .. }
+            | Self::IndexOptimized { .. } => None,
+        }
+    }
+
     /// How many events it shows as: one for itself, one for each chunk that goes or comes.
     #[must_use]
     pub fn num_events(&self) -> u32 {
