@@ -5,6 +5,7 @@
 
 mod body;
 mod components;
+mod stall;
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ use crate::types::{Limits, Result};
 pub use body::BodyCut;
 use body::RequestBody;
 pub use components::{StartError, open_engine};
+use stall::StallGuard;
 
 /// How long to wait after the system had no descriptor for a new connection.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -115,6 +117,7 @@ async fn run(
 ) {
     let builder = builder(limits);
     let header_read = Duration::from_millis(limits.header_read_ms);
+    let stall = Duration::from_millis(limits.subscriber_stall_ms);
     // One permit a connection; without one new clients wait in the system's backlog.
     let permits = Arc::new(Semaphore::new(limits.connections_max));
     let graceful = GracefulShutdown::new();
@@ -138,6 +141,7 @@ async fn run(
             if !begun {
                 return;
             }
+            let stream = StallGuard::new(stream, stall);
             let connection =
                 builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
             tokio::select! {
