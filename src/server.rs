@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use ::http::Request;
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -74,8 +75,12 @@ pub async fn serve(
     let tasks = TaskTracker::new();
     let options = HttpOptions { cors_origins: cors_origins.to_vec() };
     let cors = http::cors_layer(&options);
-    let rest = http::router(HttpState { engine: engine.clone(), tasks: tasks.clone(), options });
-    let app = app(rest, grpc::routes(&engine, &tasks)?, cors);
+    let state =
+        HttpState { engine: engine.clone(), tasks: tasks.clone(), options: options.clone() };
+    let options = Arc::new(options);
+    let rest = http::router(state);
+    let foreign = from_fn_with_state(options, http::refuse_foreign_pages);
+    let app = app(rest, grpc::routes(&engine, &tasks)?, cors).layer(foreign);
     let draining = engine.shutdown_token().clone();
     run(listener, app, engine.limits(), shutdown, || draining.cancel()).await;
     tasks.close();

@@ -15,6 +15,7 @@ mod export;
 mod ingest;
 mod libraries;
 mod ndjson;
+mod origin;
 mod params;
 mod path;
 mod problem;
@@ -36,6 +37,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
 use self::dto::Shown;
+pub use self::origin::refuse_foreign_pages;
 use self::problem::Problem;
 use self::reply::json;
 use crate::engine::Engine;
