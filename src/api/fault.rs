@@ -3,7 +3,7 @@
 use http::StatusCode;
 use tonic::Code;
 
-use crate::types::ErrorKind;
+use crate::types::{Error, ErrorKind};
 
 /// How an error kind looks on the wires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,3 +127,15 @@ const CLIENT_CLOSED_REQUEST: StatusCode = match StatusCode::from_u16(499) {
     Ok(status) => status,
     Err(_) => StatusCode::BAD_REQUEST,
 };
+
+/// What a client sees instead of the detail of a defect.
+const DEFECT: &str = "the server failed; its log says why";
+
+/// The detail that a client may see. Logs that of a defect, which it may not.
+pub(in crate::api) fn shown_detail(error: &Error) -> &str {
+    if error.kind == ErrorKind::Internal {
+        tracing::error!(detail = %error.detail, "a request met a defect");
+        return DEFECT;
+    }
+    &error.detail
+}

@@ -136,8 +136,8 @@ impl Engine {
     }
 
     /// Reads several documents with their chunks, without vectors, at one revision.
-    /// `invalid-argument` for more than `limits.batch_get_documents_max`, `too-large` when the
-    /// reply would grow far beyond `limits.reply_bytes_target`.
+    /// `too-large` for more than `limits.batch_get_documents_max`, and when they are more than
+    /// `limits.message_bytes_max` together.
     pub async fn batch_get_documents(
         &self,
         library: &LibraryRef,
@@ -148,7 +148,7 @@ impl Engine {
         if ids.len() > most {
             let detail =
                 format!("has {} items; at most {most} (batch_get_documents_max)", ids.len());
-            return Err(Error::invalid("ids", detail));
+            return Err(Error::too_large("document_ids", detail));
         }
         let state = self.state_at(at).await?;
         let library = state.library(library)?.library.id;
@@ -172,7 +172,7 @@ impl Engine {
         };
         Self::blocking(read).await?.ok_or_else(|| {
             let detail = format!("together are more than {bytes_max} bytes (message_bytes_max)");
-            Error::too_large("ids", detail)
+            Error::too_large("document_ids", detail)
         })
     }
 

@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::changes::SubscriberStatistics;
 use crate::store::Applied;
-use crate::types::{ChangeHead, Cursor, Error, ErrorKind, Limits, Result, Revision, Timestamp};
+use crate::types::{
+    ChangeHead, ChangeKind, Cursor, DocumentHead, Error, ErrorKind, Limits, Result, Revision,
+    Timestamp,
+};
 
 /// The newest changes, for readers that keep up.
 #[derive(Debug)]
@@ -19,14 +22,16 @@ struct Window {
 
 /// Changes in the window at most: some seconds of the fastest ingest.
 const WINDOW_CHANGES: usize = 8_192;
-/// Changes taken from the window at once.
+/// Changes taken from the window at once at most.
 const WINDOW_READ: usize = 512;
+
 /// What all subscriptions share.
 #[derive(Debug)]
 pub(super) struct Feed {
     window: RwLock<Window>,
     pub(super) subscribers: Mutex<BTreeMap<u64, Arc<Progress>>>,
     subscriptions_max: usize,
+    read_bytes_target: usize,
     next_id: AtomicU64,
     pub(super) delivered: AtomicU64,
     pub(super) errors: AtomicU64,
@@ -54,6 +59,7 @@ impl Feed {
             window: RwLock::new(Window { heads: VecDeque::new(), after: applied.revision }),
             subscribers: Mutex::new(BTreeMap::new()),
             subscriptions_max: limits.subscriptions_max,
+            read_bytes_target: limits.feed_read_bytes_target,
             next_id: AtomicU64::new(1),
             delivered: AtomicU64::new(0),
             errors: AtomicU64::new(0),
@@ -90,7 +96,13 @@ impl Feed {
             return None;
         }
         let start = window.heads.partition_point(|head| head.revision <= after);
-        Some(window.heads.range(start..).take(WINDOW_READ).cloned().collect())
+        let mut bytes = 0;
+        let fits = |head: &&Arc<ChangeHead>| {
+            let first = bytes == 0;
+            bytes += shown_bytes(head);
+            first || bytes <= self.read_bytes_target
+        };
+        Some(window.heads.range(start..).take(WINDOW_READ).take_while(fits).cloned().collect())
     }
 
     pub(super) fn join(&self, progress: &Arc<Progress>) -> Result<u64> {
@@ -108,6 +120,32 @@ impl Feed {
     pub(super) fn leave(&self, id: u64) {
         self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
+}
+
+/// About how many bytes the events of a change take on a wire. What is read at once is held for a
+/// reader until its client takes it, so that it must be bounded in bytes.
+fn shown_bytes(head: &ChangeHead) -> usize {
+    /// Of an event, without what clients chose.
+    const EVENT: usize = 256;
+    let chunks = head.kind.added_chunks().iter().chain(head.kind.removed_chunks());
+    let chunks: usize = chunks.map(|chunk| EVENT + chunk.metadata.as_json().len()).sum();
+    let document = |document: &DocumentHead| document.metadata.as_json().len();
+    let own = match &head.kind {
+        ChangeKind::DocumentAdded { document: one, .. }
+        | ChangeKind::DocumentDeleted { before: one, .. } => document(one),
+        ChangeKind::DocumentUpdated { before, after, .. } => document(before) + document(after),
+        ChangeKind::LibraryCreated { library: one }
+        | ChangeKind::LibraryDeleted { before: one, .. } => one.metadata.as_json().len(),
+        ChangeKind::LibraryUpdated { before, after } => {
+            before.metadata.as_json().len() + after.metadata.as_json().len()
+        }
+        ChangeKind::BatchStarted
+        | ChangeKind::BatchCompleted { .. }
+        | ChangeKind::BatchFailed { .. }
+        | ChangeKind::IndexRebuilt { .. }
+        | ChangeKind::IndexOptimized { .. } => 0,
+    };
+    EVENT + own + chunks
 }
 
 impl Progress {

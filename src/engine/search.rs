@@ -187,19 +187,23 @@ fn missing() -> StoreError {
 impl Engine {
     /// Ranks. Ranking is done when it answers; texts are read by [`SearchResults::hits`].
     ///
-    /// `invalid-argument` for a wrong vector or k; `failed-precondition` for a text query where
-    /// the library's model is not at hand; `resource-exhausted` when
-    /// `limits.searches_waiting_max` wait. Dropping the future frees the work.
+    /// `invalid-argument` for a wrong vector or k; `too-large` for too many queries;
+    /// `failed-precondition` for a text query where the library's model is not at hand;
+    /// `resource-exhausted` when `limits.searches_waiting_max` wait. Dropping the future frees the
+    /// work.
     pub async fn search(
         &self,
         library: &LibraryRef,
         request: SearchRequest,
     ) -> Result<SearchResults> {
         let limits = &self.inner.limits;
-        if request.queries.is_empty() || request.queries.len() > limits.queries_per_search_max {
-            let most = limits.queries_per_search_max;
-            let detail = format!("must be 1 to {most} (queries_per_search_max)");
-            return Err(Error::invalid("queries", detail));
+        match (request.queries.len(), limits.queries_per_search_max) {
+            (0, _) => return Err(Error::invalid("queries", "must not be empty")),
+            (n, most) if n > most => {
+                let detail = format!("has {n} items; at most {most} (queries_per_search_max)");
+                return Err(Error::too_large("queries", detail));
+            }
+            _ => {}
         }
         let state = self.state_at(request.at).await?;
         let library = Arc::clone(state.library(library)?);

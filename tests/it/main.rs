@@ -3,6 +3,16 @@
 #![allow(unreachable_pub, reason = "a test binary is reached from nowhere")]
 
 mod demo;
+mod documents;
+mod events;
+mod export;
+mod grpc_wire;
 mod harness;
+mod libraries;
+mod lifecycle;
+mod limits;
+mod parity;
+mod search;
 mod smoke;
 mod tidy;
+mod wire;

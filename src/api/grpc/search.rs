@@ -2,6 +2,7 @@
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::convert::event::not_served;
@@ -31,7 +32,7 @@ impl SearchService for Grpc {
         let several = !request.queries.is_empty();
         let request = search_request(request, self.engine.limits().hits_per_reply_max)?;
         let results = self.engine.search(&library, request).await?;
-        reply(response(&results, several).await?)
+        reply(response(&results, several, self.engine.limits().message_bytes_max).await?)
     }
 
     async fn stream_search(
@@ -112,13 +113,31 @@ fn query(query: pb::SearchQuery) -> ArrwdbResult<SearchQuery> {
     Ok(SearchQuery { by, k, distance_threshold: query.distance_threshold })
 }
 
-async fn response(results: &SearchResults, several: bool) -> ArrwdbResult<pb::SearchResponse> {
+/// The whole answer; `too-large` rather than one beyond `bytes_max`.
+async fn response(
+    results: &SearchResults,
+    several: bool,
+    bytes_max: usize,
+) -> ArrwdbResult<pb::SearchResponse> {
     let revision = results.revision().0;
     let mut queries = Vec::new();
+    let mut bytes = 0;
     for (query, total) in results.totals().into_iter().enumerate() {
-        let hits = results.hits(query, 0..total).await?;
+        let mut hits = Vec::with_capacity(total);
+        while hits.len() < total {
+            let ranks = hits.len()..(hits.len() + PAGE_HITS_MAX).min(total);
+            let read = results.hits(query, ranks).await?.into_iter().map(hit_to_pb);
+            hits.extend(read.inspect(|hit| bytes += hit.encoded_len()));
+            if bytes > bytes_max {
+                let detail = format!(
+                    "the answer would be larger than {bytes_max} bytes (message_bytes_max): ask \
+                     for fewer hits or none of their texts, or for a stream"
+                );
+                return Err(Error::too_large("k", detail));
+            }
+        }
         queries.push(pb::SearchQueryResults {
-            results: hits.into_iter().map(hit_to_pb).collect(),
+            results: hits,
             total_results: count(total),
             revision,
         });

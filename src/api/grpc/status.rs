@@ -6,7 +6,7 @@ use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::pb;
-use crate::api::fault::Fault;
+use crate::api::fault::{Fault, shown_detail};
 use crate::types::Error;
 
 /// The domain of `google.rpc.ErrorInfo`.
@@ -33,7 +33,7 @@ pub fn to_status(error: &Error) -> Status {
     if error.retry_after.is_some() {
         details.set_retry_info(error.retry_after);
     }
-    Status::with_error_details(fault.code, excerpt(&error.detail, MESSAGE_BYTES_MAX), details)
+    Status::with_error_details(fault.code, excerpt(shown_detail(error), MESSAGE_BYTES_MAX), details)
 }
 
 impl From<Error> for Status {
@@ -51,7 +51,7 @@ fn reason(slug: &str) -> String {
 pub(super) fn to_pb(error: &Error) -> pb::Error {
     pb::Error {
         slug: Fault::of(error.kind).slug.to_owned(),
-        detail: error.detail.clone(),
+        detail: shown_detail(error).to_owned(),
         violations: error
             .violations
             .iter()
@@ -116,6 +116,15 @@ mod tests {
         assert_eq!(delay, Some(Duration::from_millis(1_500)));
         assert_eq!(to_pb(&error).retry_after_ms, Some(1_500));
         assert_eq!(to_pb(&error).slug, "unavailable");
+    }
+
+    #[test]
+    fn inner_detail_never_crosses_the_edge() {
+        let error = Error::internal("secret path");
+        let status = to_status(&error);
+        assert_eq!(status.code(), tonic::Code::Internal);
+        assert!(!status.message().contains("secret"), "{status:?}");
+        assert!(!to_pb(&error).detail.contains("secret"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use axum::response::Response;
 use futures::FutureExt;
 
 use super::dto::event::{EventStatisticsOut, EventsOut, event_types};
-use super::params::{Params, header_text};
+use super::params::{Params, header_strict, header_text};
 use super::problem::Problem;
 use super::reply::{event_stream, json};
 use super::sink::{Gone, Sink};
@@ -29,7 +29,7 @@ pub(super) async fn stream(
         return Err(super::params::unimplemented("snapshot").into());
     }
     params.finish()?;
-    if let Some(id) = header_text(&headers, "last-event-id") {
+    if let Some(id) = header_strict(&headers, "last-event-id")? {
         request.start = id.parse()?;
     }
     let subscription = match state.engine.subscribe(request).await {

@@ -111,6 +111,18 @@ pub(super) fn header_text<'a>(headers: &'a axum::http::HeaderMap, name: &str) ->
     headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty())
 }
 
+/// The same for a header whose meaning must not be lost; `invalid-argument` when it is not ASCII.
+pub(super) fn header_strict<'a>(
+    headers: &'a axum::http::HeaderMap,
+    name: &str,
+) -> Result<Option<&'a str>> {
+    match headers.get(name).map(axum::http::HeaderValue::to_str) {
+        Some(Err(_)) => Err(Error::invalid(name, "must be visible ASCII")),
+        Some(Ok(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+        None => Ok(None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -9,11 +9,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::dto::{Shown, to_bytes};
-use crate::api::fault::Fault;
-use crate::types::{Cursor, Error, ErrorKind};
-
-/// What a client sees instead of the detail of a defect.
-const DEFECT: &str = "the server failed; its log says why";
+use crate::api::fault::{Fault, shown_detail};
+use crate::types::{Cursor, Error};
 
 /// An error on its way to an HTTP client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,15 +106,6 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The detail that a client may see. Logs that of a defect, which it may not.
-fn shown_detail(error: &Error) -> &str {
-    if error.kind == ErrorKind::Internal {
-        tracing::error!(detail = %error.detail, "a request met a defect");
-        return DEFECT;
-    }
-    &error.detail
-}
-
 fn retry_after_ms(error: &Error) -> Option<u64> {
     error.retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
 }
@@ -129,7 +117,7 @@ mod tests {
     use axum::body::to_bytes;
 
     use super::*;
-    use crate::types::{Epoch, Revision};
+    use crate::types::{Epoch, ErrorKind, Revision};
 
     async fn shown(problem: Problem) -> (Response, String) {
         let (head, body) = problem.into_response().into_parts();

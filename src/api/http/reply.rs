@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::dto::to_bytes;
-use super::params::{Params, header_text};
+use super::params::{Params, header_strict};
 use crate::types::{Error, RequestId, Result, Revision};
 
 /// What every answer that is JSON says of itself.
@@ -65,7 +65,7 @@ pub(super) fn expected_revision(
         .take("expected_revision")
         .map(|text| Revision::parse("expected_revision", &text))
         .transpose()?;
-    let header = match header_text(headers, header::IF_MATCH.as_str()).map(str::trim) {
+    let header = match header_strict(headers, header::IF_MATCH.as_str())?.map(str::trim) {
         None | Some("*") => None,
         Some(tag) => {
             let inner = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(tag);
@@ -125,6 +125,7 @@ mod tests {
         assert_eq!(expected("", "expected_revision=17"), Ok(Some(Revision(17))));
         assert!(expected("\"17\"", "expected_revision=18").is_err());
         assert!(expected("W/\"x\"", "").is_err());
+        assert!(expected("\"ä\"", "").is_err(), "a condition is never ignored");
         assert!(expected("", "expected_revision=x").is_err());
     }
 

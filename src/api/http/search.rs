@@ -56,6 +56,8 @@ async fn write_reply(results: &SearchResults, several: bool, bytes_max: usize) -
         out.extend_from_slice(b"],\"total_results\":");
         write(&mut out, &total);
         if several {
+            out.extend_from_slice(b",\"revision\":");
+            write(&mut out, &Shown(results.revision()));
             out.push(b'}');
         }
     }

@@ -62,6 +62,7 @@ fn payload_to_pb(payload: &EventPayload<'_>) -> pb::event::Payload {
     match payload {
         EventPayload::Library { library, before } => Payload::Library(pb::LibraryEvent {
             previous_name: before.map(|before| before.name.as_str().to_owned()),
+            previous_description: before.map(|before| before.description.clone()),
             previous_metadata: before.map(|before| metadata_to_pb(&before.metadata)),
             ..library_event(library)
         }),

@@ -81,6 +81,7 @@ pub(in crate::api::grpc) fn statistics_to_pb(
         num_tombstones: statistics.tombstones,
         index_bytes: statistics.index_bytes,
         revision: statistics.revision.0,
+        name: statistics.library.name.as_str().to_owned(),
     }
 }
 

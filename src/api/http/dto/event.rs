@@ -3,6 +3,7 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::library::EmbedderOut;
 use super::{Shown, Verbatim};
 use crate::engine::changes::{EventStatistics, EventsPage, SubscriberStatistics};
 use crate::types::{
@@ -30,7 +31,7 @@ impl Serialize for EventOut<'_> {
         match event.payload {
             EventPayload::Library { library, before } => library_fields(&mut map, library, before)?,
             EventPayload::LibraryDeleted { library, num_documents, num_chunks } => {
-                map.serialize_entry("name", library.name.as_str())?;
+                library_fields(&mut map, library, None)?;
                 map.serialize_entry("num_documents", &num_documents)?;
                 map.serialize_entry("num_chunks", &num_chunks)?;
             }
@@ -61,6 +62,8 @@ fn library_fields<M: SerializeMap>(
     map.serialize_entry("description", &library.description)?;
     map.serialize_entry("metric", library.metric.name())?;
     map.serialize_entry("dimension", &library.dimension)?;
+    map.serialize_entry("embedder", &EmbedderOut::from(&library.embedder))?;
+    map.serialize_entry("index_type", library.index_type.name())?;
     map.serialize_entry("metadata", &Verbatim(&library.metadata))?;
     if let Some(before) = before {
         map.serialize_entry("previous_name", before.name.as_str())?;

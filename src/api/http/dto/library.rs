@@ -27,8 +27,9 @@ pub(in crate::api::http) struct LibraryOut<'a> {
     revision: Shown<Revision>,
 }
 
+/// Where the vectors of a library's texts come from.
 #[derive(Serialize)]
-struct EmbedderOut<'a> {
+pub(super) struct EmbedderOut<'a> {
     id: &'a str,
     sha256: &'a str,
 }
