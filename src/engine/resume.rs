@@ -12,7 +12,7 @@ pub(super) fn epoch_of(bounds: &LogBounds, revision: Revision) -> Epoch {
 
 pub(super) fn check_cursor(bounds: &LogBounds, tail: Revision, cursor: Cursor) -> Result<()> {
     let known = |epoch| bounds.epochs.iter().any(|(one, _)| *one == epoch);
-    if cursor.revision.next() < bounds.floor {
+    if is_trimmed_behind(bounds, cursor.revision) {
         // Epochs sort by the time of their making: an older one than all that are left is past.
         let past = bounds.epochs.first().is_some_and(|(oldest, _)| cursor.epoch < *oldest);
         return Err(match known(cursor.epoch) || past {
@@ -33,10 +33,16 @@ pub(super) fn check_revision(bounds: &LogBounds, tail: Revision, revision: Revis
     if revision > tail {
         return Err(unknown(&format!("is ahead of the feed, which ends at revision {tail}")));
     }
-    if revision.next() < bounds.floor {
+    if is_trimmed_behind(bounds, revision) {
         return Err(expired(bounds));
     }
     Ok(())
+}
+
+/// Whether the change that follows `revision` is gone. A client can name any number, the highest
+/// one too, which has no next.
+fn is_trimmed_behind(bounds: &LogBounds, revision: Revision) -> bool {
+    revision < bounds.floor && revision.next() < bounds.floor
 }
 
 fn unknown(why: &str) -> Error {
@@ -53,4 +59,32 @@ pub(super) fn expired(bounds: &LogBounds) -> Error {
         bounds.floor
     );
     Error { floor: Some(floor), ..Error::new(ErrorKind::CursorExpired, detail) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Timestamp;
+
+    #[test]
+    fn the_highest_number_a_client_can_name_is_ahead_of_every_feed() {
+        let bounds = LogBounds {
+            epochs: vec![(Epoch(7), Revision(1))],
+            floor: Revision(3),
+            end: Revision(5),
+            end_time: Timestamp::from_micros(0),
+            end_events: 5,
+            bytes: 0,
+        };
+        let highest = Revision(u64::MAX);
+        for epoch in [Epoch(7), Epoch(u64::MAX)] {
+            let error = check_cursor(&bounds, bounds.end, Cursor::after(epoch, highest));
+            assert_eq!(error.expect_err("ahead").kind, ErrorKind::CursorUnknown);
+        }
+        let error = check_revision(&bounds, bounds.end, highest).expect_err("ahead");
+        assert_eq!(error.kind, ErrorKind::CursorUnknown);
+        let error = check_revision(&bounds, bounds.end, Revision(1)).expect_err("trimmed");
+        assert_eq!(error.kind, ErrorKind::CursorExpired);
+        assert_eq!(check_revision(&bounds, bounds.end, Revision(2)), Ok(()));
+    }
 }
