@@ -106,8 +106,13 @@ pub struct Process {
 impl Process {
     /// Starts `arrwdb serve` on a folder and a free port, and waits until it is ready.
     pub fn start(folder: &Path, extra: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", folder, extra)
+    }
+
+    /// Starts `arrwdb serve` on an address of the test's choice, and waits until it is ready.
+    pub fn start_at(listen: &str, folder: &Path, extra: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_arrwdb"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--listen", listen, "--data-dir"])
             .arg(folder)
             .args(extra)
             .stdout(Stdio::piped())

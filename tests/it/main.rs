@@ -6,6 +6,7 @@ mod demo;
 mod documents;
 mod events;
 mod export;
+mod external;
 mod grpc_wire;
 mod harness;
 mod libraries;
