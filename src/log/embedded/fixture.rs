@@ -191,10 +191,13 @@ fn format_1_is_still_written_the_same() {
     assert!(stored == written, "the bytes of a record changed");
 }
 
+/// Generates it in a temporary folder, or anew in the repository with `ARRWDB_WRITE_FIXTURE=1`:
+/// only for a new format version, with the printed epochs put into [`EPOCHS`].
 #[test]
-#[ignore = "writes the fixture anew; only for a new format version"]
-fn generate_the_fixture() {
-    let folder = fixture();
+fn the_fixture_can_be_generated() {
+    let temporary = tempfile::tempdir().expect("a folder");
+    let anew = std::env::var_os("ARRWDB_WRITE_FIXTURE").is_some();
+    let folder = if anew { fixture() } else { temporary.path().to_owned() };
     std::fs::create_dir_all(&folder).expect("a folder");
     let mut options = EmbeddedOptions { piece_bytes_target: 700, ..Default::default() };
     let mut epochs = Vec::new();
@@ -219,4 +222,11 @@ fn generate_the_fixture() {
     drop(log);
     std::fs::remove_file(folder.join("LOCK")).expect("removed");
     println!("{epochs:#x?}");
+    assert_eq!(epochs.len(), 2);
+    let log = EmbeddedLog::open(&folder, EmbeddedOptions::default()).expect("opened again");
+    let kinds = |changes: Vec<Change>| changes.into_iter().map(|c| c.head.kind).collect::<Vec<_>>();
+    let read = block_on(log.read_changes(Revision::ZERO, usize::MAX)).expect("readable");
+    assert_eq!(kinds(read), kinds(expected().into_iter().flatten().collect()));
+    drop(log);
+    let _ = std::fs::remove_file(folder.join("LOCK"));
 }
