@@ -280,7 +280,7 @@ async fn an_ingest_replaces_skips_or_fails_what_exists() {
     for (mode, status) in [("skip", "skipped"), ("fail", "failed")] {
         let cursor = tail(&http).await;
         let query = format!("?on_conflict={mode}");
-        let answer = http.ingest("l", &query, ndjson(&[new.clone()])).await.lines();
+        let answer = http.ingest("l", &query, ndjson(std::slice::from_ref(&new))).await.lines();
         assert_eq!(answer[1]["status"], status);
         assert_eq!(http.get(&path).await.ok(), first);
         let events = http.events(&cursor, "").await;

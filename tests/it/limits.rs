@@ -308,7 +308,10 @@ async fn a_request_too_large_for_one_piece_is_refused_by_name() {
     assert_eq!((&summary["total_succeeded"], &summary["total_failed"]), (&json!(2), &json!(1)));
 
     // Over gRPC the protocol leaves no choice but to end the stream, saying why.
-    let fault = grpc.ingest("texts", "replace", "all", &[long.clone()]).await.expect_err("long");
+    let fault = grpc
+        .ingest("texts", "replace", "all", std::slice::from_ref(&long))
+        .await
+        .expect_err("long");
     names(&fault, "too-large", "message_bytes_max");
     let unary = pb::CreateDocumentRequest {
         library_id: "texts".into(),

@@ -114,7 +114,7 @@ fn without(mut value: Value, keys: &[&str]) -> Value {
             object.retain(|key, _| !keys.contains(&key.as_str()));
             value
         }
-        _ => value,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
     }
 }
 
