@@ -1,8 +1,16 @@
 //! One integration binary: a real server, driven from outside over gRPC and HTTP.
 
 #![allow(unreachable_pub, reason = "a test binary is reached from nowhere")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test panics at whatever it does not expect")]
 
+mod client;
 mod demo;
 mod harness;
+mod ledger;
+mod pressure;
+mod rawhttp;
+mod recovery;
 mod smoke;
+mod streaming;
 mod tidy;
+mod wires;
