@@ -52,13 +52,16 @@ pub async fn open_engine(
         std::fs::create_dir_all(&folder)
             .map_err(|error| StartError::Folder { folder: folder.clone(), error })?;
         let store = Store::open(&folder.join("store"))?;
+        let applied = store.snapshot().applied()?;
         let options = EmbeddedOptions {
             durability: match durability {
                 Durability::Fsync => embedded::Durability::Fsync,
                 Durability::Os => embedded::Durability::Os,
             },
             piece_bytes_target,
-            min_end: store.snapshot().applied()?.revision,
+            min_end: applied.revision,
+            min_end_time: applied.time,
+            min_end_events: applied.events,
             new_epoch,
         };
         let log = EmbeddedLog::open(&folder.join("log"), options)?;

@@ -50,11 +50,17 @@ impl Server {
         change(&mut settings);
         let shutdown = CancellationToken::new();
         let engine = server::open_engine(&settings, &shutdown).await.expect("engine opens");
+        Self::over(engine, &settings, shutdown).await
+    }
+
+    /// Over an engine that the test has built, whose token is a child of `shutdown`.
+    pub async fn over(engine: Engine, settings: &Settings, shutdown: CancellationToken) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (serving, token) = (engine.clone(), shutdown.clone());
+        let cors_origins = settings.cors_origins.clone();
         let task = tokio::spawn(async move {
-            let ended = server::serve(listener, serving, &settings.cors_origins, token).await;
+            let ended = server::serve(listener, serving, &cors_origins, token).await;
             ended.expect("server ends well");
         });
         Self {
@@ -156,9 +162,18 @@ impl Process {
 
     /// Resident memory in bytes.
     pub fn resident_bytes(&self) -> u64 {
+        self.memory_bytes("VmRSS:")
+    }
+
+    /// The most resident memory that it ever had, in bytes.
+    pub fn peak_bytes(&self) -> u64 {
+        self.memory_bytes("VmHWM:")
+    }
+
+    fn memory_bytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.expect("process lives");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("a known name");
         let kib: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("kB");
         kib * 1024
     }

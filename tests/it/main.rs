@@ -1,7 +1,9 @@
 //! One integration binary: a real server, driven from outside over gRPC and HTTP.
 
 #![allow(unreachable_pub, reason = "a test binary is reached from nowhere")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test panics at whatever it does not expect")]
 
+mod client;
 mod demo;
 mod documents;
 mod events;
@@ -14,6 +16,12 @@ mod lifecycle;
 mod limits;
 mod parity;
 mod search;
+mod ledger;
+mod pressure;
+mod rawhttp;
+mod recovery;
 mod smoke;
+mod streaming;
 mod tidy;
 mod wire;
+mod wires;

@@ -58,6 +58,10 @@ pub struct EmbeddedOptions {
     /// changes: it begins a new epoch behind it, and what it still holds is dropped, since no
     /// reader could get across the hole.
     pub min_end: Revision,
+    /// The time of the change at `min_end`: that of what follows in a new epoch is not before.
+    pub min_end_time: Timestamp,
+    /// The events up to and including `min_end`: what follows in a new epoch counts on from them.
+    pub min_end_events: u64,
     /// Begins a new epoch in any case: for a restored backup, whose history may have gone on
     /// elsewhere.
     pub new_epoch: bool,
@@ -69,6 +73,8 @@ impl Default for EmbeddedOptions {
             durability: Durability::default(),
             piece_bytes_target: Limits::default().log_piece_bytes_target,
             min_end: Revision::ZERO,
+            min_end_time: Timestamp::default(),
+            min_end_events: 0,
             new_epoch: false,
         }
     }

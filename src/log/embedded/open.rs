@@ -15,7 +15,7 @@ use super::recover::{LastRun, Recovered, recover};
 use super::state::State;
 use crate::log::tail::Tail;
 use crate::types::clock::random_u64;
-use crate::types::{Epoch, Revision, Timestamp};
+use crate::types::{Epoch, Revision};
 
 /// Why a log could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +69,7 @@ pub(super) fn open(
 
     let last = found.pop();
     let (pieces, tail, file) = match last {
-        None => begin(folder, disk, new_tail(options.min_end))?,
+        None => begin(folder, disk, behind_store(options, Epoch::generate()))?,
         Some(last) => resume(folder, disk, options, &last_run, &found, &last)?,
     };
     let now = State { durability: options.durability, boot_id, closed: None };
@@ -130,9 +130,14 @@ pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
 
 type Ready = (Vec<Arc<Piece>>, Tail, Box<dyn PieceFile>);
 
-/// Of a log that begins behind `end`.
-fn new_tail(end: Revision) -> Tail {
-    Tail { epoch: Epoch::generate(), end, end_time: Timestamp::default(), end_events: 0 }
+/// Of a log that begins behind what the store has applied, and goes on from there in everything.
+fn behind_store(options: EmbeddedOptions, epoch: Epoch) -> Tail {
+    Tail {
+        epoch,
+        end: options.min_end,
+        end_time: options.min_end_time,
+        end_events: options.min_end_events,
+    }
 }
 
 /// Begins a log that holds nothing yet.
@@ -219,8 +224,7 @@ fn begin_behind_hole(
     for found in earlier.iter().chain([last]) {
         disk.remove(&found.path).map_err(at(&found.path))?;
     }
-    let tail = Tail { epoch: epoch_after(tail.epoch), end: options.min_end, ..tail };
-    begin(folder, disk, tail)
+    begin(folder, disk, behind_store(options, epoch_after(tail.epoch)))
 }
 
 /// Later than `last` in order, whatever the clock says.

@@ -536,8 +536,11 @@ fn a_log_behind_its_store_begins_behind_it() {
     place.options.min_end = Revision(20);
     assert_eq!(bounds(&place.open()).epoch(), first, "level with its store");
     place.options.min_end = Revision(25);
+    place.options.min_end_time = Timestamp::from_micros(7_000_000);
+    place.options.min_end_events = 70;
     let log = place.open();
     let now = bounds(&log);
+    assert_eq!((now.end_time, now.end_events), (Timestamp::from_micros(7_000_000), 70));
     assert_ne!(now.epoch(), first);
     assert_eq!(now.epochs, [(now.epoch(), Revision(26))]);
     assert_eq!((now.floor, now.end), (Revision(26), Revision(25)));
@@ -560,8 +563,9 @@ fn a_log_behind_its_store_begins_behind_it() {
         std::fs::remove_file(piece).expect("removed");
     }
     place.options.min_end = Revision(26);
+    place.options.min_end_events = 71;
     let now = bounds(&place.open());
-    assert_eq!((now.floor, now.end), (Revision(27), Revision(26)));
+    assert_eq!((now.floor, now.end, now.end_events), (Revision(27), Revision(26), 71));
 }
 
 #[test]
