@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
@@ -11,6 +12,7 @@ use super::changes::{EventsRequest, FeedItem};
 use super::document::{DocumentFields, PreparedChunk, PreparedDocument};
 use super::writer::{Answer, Outcome};
 use super::*;
+use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::memory::{Fault, MemoryLog};
 use crate::log::{AppendError, LogBounds, ReadError};
 use crate::store::Store;
@@ -394,6 +396,40 @@ async fn a_refused_write_leaves_no_trace_and_the_next_one_succeeds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_after_an_unknown_outcome_does_not_pass_for_the_outcome() {
+    let (folder, log) = (folder(), Arc::new(MemoryLog::new(10)));
+    let engine = open(&folder, Arc::clone(&log) as Arc<dyn ChangeLog>).await;
+    let library = LibraryRef::Id(a_library(&engine, "a").await.id);
+    // The first attempt may yet arrive, whatever becomes of the second.
+    log.inject(Fault::UnknownNotApplied);
+    log.inject(Fault::Refused);
+    let written = engine.create_document(&library, a_document("1"), None).await;
+    assert_eq!(written.expect("found out").head.title, "1");
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_whose_start_was_refused_leaves_no_trace() {
+    let (folder, log) = (folder(), Arc::new(MemoryLog::new(10)));
+    let engine = open(&folder, Arc::clone(&log) as Arc<dyn ChangeLog>).await;
+    let library = LibraryRef::Id(a_library(&engine, "a").await.id);
+    let before = engine.tail();
+    log.inject(Fault::Refused);
+    let item = |position| {
+        let document = Box::new(a_document("1"));
+        ingest::IngestItem::Document { position, document }
+    };
+    let ingest = engine.ingest(&library, OnConflict::Replace).await.expect("begun");
+    let items = futures::stream::iter([item(1), item(2)]);
+    let statuses: Vec<_> = ingest.run(items).collect().await;
+    let [ingest::IngestStatus::Broken { error, .. }] = statuses.as_slice() else {
+        panic!("{statuses:?}")
+    };
+    assert_eq!((error.kind, engine.tail()), (ErrorKind::Unavailable, before));
+    engine.close().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outcome_that_stays_unknown_stops_writes() {
     let (folder, log) = (folder(), Arc::new(MemoryLog::new(10)));
     let engine = open(&folder, Arc::clone(&log) as Arc<dyn ChangeLog>).await;
@@ -404,5 +440,41 @@ async fn an_outcome_that_stays_unknown_stops_writes() {
     let error = engine.create_document(&library, a_document("1"), None).await;
     assert_eq!(error.expect_err("unknown").kind, ErrorKind::Unavailable);
     assert!(engine.readiness().is_err());
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_whose_log_lost_its_past_takes_writes() {
+    let folder = folder();
+    let log_folder = folder.path().join("log");
+    let open_log = |min_end| {
+        let options = EmbeddedOptions { min_end, ..EmbeddedOptions::default() };
+        Arc::new(EmbeddedLog::open(&log_folder, options).expect("log opens"))
+    };
+    let engine = open(&folder, open_log(Revision::ZERO)).await;
+    let library = LibraryRef::Id(a_library(&engine, "a").await.id);
+    engine.create_document(&library, a_document("1"), None).await.expect("written");
+    let tail = engine.tail();
+    engine.close().await;
+    drop(engine);
+    std::fs::remove_dir_all(&log_folder).expect("removed");
+
+    let engine = open(&folder, open_log(tail)).await;
+    assert_eq!(engine.tail(), tail);
+    let written = engine.create_document(&library, a_document("2"), None).await;
+    assert_eq!(written.expect("written").head.revision, tail.next());
+    let begin = EventsRequest { library: None, event_types: vec![], start: StartAt::Begin };
+    let page = engine.list_events(begin, None, ReadAt::default()).await.expect("read");
+    let events: Vec<_> = page.changes.iter().flat_map(|selected| selected.events()).collect();
+    assert_eq!(events.len(), 2);
+    assert!(events.iter().all(|event| event.revision == tail.next()));
+    let statistics = engine.event_statistics(ReadAt::default()).await.expect("counted");
+    assert_eq!((statistics.total_published, statistics.floor_revision), (2, tail.next()));
+    engine.close().await;
+    drop(engine);
+
+    let engine = open(&folder, open_log(tail.next())).await;
+    let view = engine.get_library(&library, ReadAt::default()).await.expect("there");
+    assert_eq!(view.counts.documents, 2);
     engine.close().await;
 }
