@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::requests::Requests;
 use super::state::{LibraryState, Published};
 use crate::index::{LibraryIndex, RowKey};
+use crate::log::LogBounds;
 use crate::store::{
     Applied, DocumentKey, OpenBatch, Store, StoreBatch, StoreError, StoredDocument, VectorScan,
 };
@@ -57,6 +58,15 @@ impl Fold {
     /// The state after the last commit.
     pub(super) fn state(&self) -> &Arc<Published> {
         &self.state
+    }
+
+    /// Goes on behind the log's end. A log that lost its past counts its events anew, and what
+    /// is appended to it must follow on its own count, not on the store's.
+    pub(super) fn follow(&mut self, log: &LogBounds) {
+        let applied = self.state.applied;
+        let time = applied.time.max(log.end_time);
+        let applied = Applied { time, events: log.end_events, ..applied };
+        self.state = Arc::new(Published { applied, ..Published::clone(&self.state) });
     }
 
     /// The requests that are remembered.

@@ -268,14 +268,23 @@ impl Run {
             return Ok(());
         }
         let (library, batch_id) = (self.ingest.library.id, self.ingest.batch_id);
-        // Submitted, not awaited: what follows in the mailbox follows in the log.
-        self.ingest.engine.inner.submit(Command::StartBatch { library, batch_id }).await?;
+        let started = self.ingest.engine.inner.submit(Command::StartBatch { library, batch_id });
+        let started = started.await?;
+        // From here on it may be in the log, whoever waits.
         self.open = Some(OpenBatchGuard {
             engine: self.ingest.engine.clone(),
             library,
             batch_id,
             ended: false,
         });
+        // Items follow only on a start that is in the log: no batch ends that has not begun.
+        if let Err(error) = started.wait().await {
+            if let Some(guard) = &mut self.open {
+                guard.ended = true;
+            }
+            self.open = None;
+            return Err(error);
+        }
         Ok(())
     }
 

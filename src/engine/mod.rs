@@ -190,3 +190,6 @@ fn store_error(error: StoreError) -> Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

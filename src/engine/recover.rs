@@ -57,10 +57,11 @@ impl Engine {
         let loading = (store.clone(), limits.clone());
         let loaded = tokio::task::spawn_blocking(move || Fold::load(loading.0, &loading.1)).await;
         let fold = loaded.map_err(|error| OpenError::Thread(error.to_string()))??;
-        let fold = replay(fold, &*log).await?;
+        let mut fold = replay(fold, &*log).await?;
+        let bounds = log.bounds().await?;
+        fold.follow(&bounds);
 
         let state = Arc::clone(fold.state());
-        let bounds = log.bounds().await?;
         let (tail, tail_receiver) = watch::channel(state.applied.revision);
         let published = Arc::new(ArcSwap::new(Arc::clone(&state)));
         let feed = Arc::new(Feed::new(&limits, state.applied));

@@ -87,4 +87,94 @@ mod tests {
         assert_eq!(error.kind, ErrorKind::CursorExpired);
         assert_eq!(check_revision(&bounds, bounds.end, Revision(2)), Ok(()));
     }
+
+    const FIRST: Epoch = Epoch(10);
+    const SECOND: Epoch = Epoch(20);
+
+    /// Revisions 5 to 9 are of the first epoch, 10 to 12 of the second.
+    fn bounds() -> LogBounds {
+        LogBounds {
+            epochs: vec![(FIRST, Revision(5)), (SECOND, Revision(10))],
+            floor: Revision(5),
+            end: Revision(12),
+            end_time: Timestamp::default(),
+            end_events: 100,
+            bytes: 0,
+        }
+    }
+
+    fn check(epoch: Epoch, revision: u64, ordinal: u32) -> Result<(), ErrorKind> {
+        let cursor = Cursor { epoch, revision: Revision(revision), ordinal };
+        check_cursor(&bounds(), Revision(12), cursor).map_err(|error| error.kind)
+    }
+
+    fn whole(epoch: Epoch, revision: u64) -> Result<(), ErrorKind> {
+        check(epoch, revision, Cursor::ALL)
+    }
+
+    #[test]
+    fn a_revision_is_of_the_last_epoch_that_begins_at_or_below_it() {
+        let of = |revision| epoch_of(&bounds(), Revision(revision));
+        assert_eq!([of(0), of(4), of(5), of(9)], [FIRST; 4]);
+        assert_eq!([of(10), of(12), of(13)], [SECOND; 3]);
+    }
+
+    #[test]
+    fn cursors_are_good_from_just_below_the_floor_to_the_tail() {
+        for (epoch, revision) in [(FIRST, 4), (FIRST, 5), (FIRST, 9), (SECOND, 10), (SECOND, 12)] {
+            for ordinal in [0, 3, 3 | Cursor::LAST, Cursor::ALL] {
+                assert_eq!(check(epoch, revision, ordinal), Ok(()), "{revision} {ordinal}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cursor_below_that_is_expired_in_a_known_epoch_or_an_older_one() {
+        assert_eq!(whole(FIRST, 3), Err(ErrorKind::CursorExpired));
+        assert_eq!(whole(FIRST, 0), Err(ErrorKind::CursorExpired));
+        assert_eq!(whole(Epoch(3), 3), Err(ErrorKind::CursorExpired));
+        assert_eq!(whole(Epoch(15), 3), Err(ErrorKind::CursorUnknown));
+        assert_eq!(whole(Epoch(99), 3), Err(ErrorKind::CursorUnknown));
+    }
+
+    #[test]
+    fn just_below_the_floor_an_older_epoch_will_do_and_a_newer_one_will_not() {
+        assert_eq!(whole(Epoch(3), 4), Ok(()));
+        assert_eq!(whole(SECOND, 4), Err(ErrorKind::CursorUnknown));
+        assert_eq!(whole(Epoch(99), 4), Err(ErrorKind::CursorUnknown));
+    }
+
+    #[test]
+    fn a_cursor_of_another_history_is_unknown() {
+        // The first epoch went on to 10 before it was lost.
+        assert_eq!(whole(FIRST, 10), Err(ErrorKind::CursorUnknown));
+        assert_eq!(whole(SECOND, 9), Err(ErrorKind::CursorUnknown));
+        assert_eq!(whole(Epoch(15), 7), Err(ErrorKind::CursorUnknown));
+    }
+
+    #[test]
+    fn a_cursor_ahead_of_the_tail_is_unknown() {
+        assert_eq!(whole(SECOND, 13), Err(ErrorKind::CursorUnknown));
+        assert_eq!(check(SECOND, 13, 0), Err(ErrorKind::CursorUnknown));
+        let durable_not_applied =
+            check_cursor(&bounds(), Revision(11), Cursor::after(SECOND, Revision(12)));
+        assert_eq!(durable_not_applied.map_err(|e| e.kind), Err(ErrorKind::CursorUnknown));
+    }
+
+    #[test]
+    fn revisions_are_checked_against_floor_and_tail() {
+        let check = |revision| {
+            check_revision(&bounds(), Revision(12), Revision(revision)).map_err(|error| error.kind)
+        };
+        assert_eq!(check(3), Err(ErrorKind::CursorExpired));
+        assert_eq!([check(4), check(5), check(12)], [Ok(()); 3]);
+        assert_eq!(check(13), Err(ErrorKind::CursorUnknown));
+    }
+
+    #[test]
+    fn an_expired_reader_is_told_a_floor_that_is_good() {
+        let floor = expired(&bounds()).floor.expect("a floor");
+        assert_eq!(floor, Cursor::after(FIRST, Revision(4)));
+        assert_eq!(check_cursor(&bounds(), Revision(12), floor), Ok(()));
+    }
 }

@@ -351,7 +351,7 @@ async fn append(
     for attempt in 0..UNKNOWN_TRIES_MAX {
         match log.append(expected_end, changes).await {
             Ok(()) => return Ok(()),
-            Err(AppendError::Refused(reason)) => {
+            Err(AppendError::Refused(reason)) if unknown.is_none() => {
                 let detail = format!("the log refused the write: {reason}");
                 return Err(CommitError::Refused(Error::new(ErrorKind::Unavailable, detail)));
             }
@@ -364,7 +364,8 @@ async fn append(
                     return Err(CommitError::Fatal(reason));
                 }
             },
-            Err(AppendError::Unknown(reason)) => {
+            // A refusal speaks of this attempt; an earlier one may be in the log, or get there.
+            Err(AppendError::Unknown(reason) | AppendError::Refused(reason)) => {
                 tracing::warn!(reason, "append with unknown outcome; looking into the log");
                 if ends_with(log, expected_end, changes).await {
                     return Ok(());

@@ -353,3 +353,6 @@ impl Applied {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
