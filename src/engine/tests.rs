@@ -1,6 +1,8 @@
 //! What the engine promises beside its verbs: commits, waits, the end, and a log that lost its
 //! past.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test panics at whatever it does not expect")]
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
