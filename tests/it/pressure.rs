@@ -119,7 +119,8 @@ async fn after_a_failed_fsync_nothing_is_written_and_everything_is_read() {
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
     for (wire, (mut sender, mut told)) in streams {
         sender.send(&item(4)).await;
-        let kept = sender.finish().await;
+        // A server that has ended the stream may have closed it before the client finishes.
+        let kept = sender.try_finish().await;
         let rest = told.rest().await;
         let refused = |told: &Told| match told {
             Told::Failed { slug, .. } | Told::Broken { slug, .. } => slug == "unavailable",

@@ -135,10 +135,11 @@ async fn a_client_that_sends_everything_before_it_reads_gets_every_status_and_co
 }
 
 /// The upload is some 200 MB; what may grow is the index, by what it says itself, and what the
-/// store holds back before it writes.
+/// store holds back before it writes: of its four large keyspaces 16 MiB that are being filled and
+/// 16 MiB that are being written out each, and some of its cache.
 async fn upload_of_100_000_documents_keeps_memory_flat(wire: Wire) {
     const ITEMS: u64 = 100_000;
-    const STORE_BYTES: u64 = 112 * MIB;
+    const STORE_BYTES: u64 = (4 * 2 * 16 + 16) * MIB;
     let setting = Setting::new(&[]).await;
     let before = setting.server.peak_bytes();
     let (mut sender, mut told) = ingest(wire, setting.server.address, library(wire), false).await;

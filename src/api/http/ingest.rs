@@ -81,7 +81,13 @@ pub(super) async fn ingest(
     params.finish()?;
     check_content_type(&headers)?;
 
-    let ingest = state.engine.ingest(&library, on_conflict).await?;
+    let ingest = match state.engine.ingest(&library, on_conflict).await {
+        Ok(ingest) => ingest,
+        Err(error) => {
+            drain(body).await;
+            return Err(error.into());
+        }
+    };
     let span = tracing::info_span!("ingest", batch_id = %ingest.batch_id());
     let limits = state.engine.limits();
     let truncated = Arc::new(AtomicBool::new(false));
@@ -90,6 +96,26 @@ pub(super) async fn ingest(
     let (writer, reader) = spool(limits);
     state.tasks.spawn(pump(statuses, report, truncated, writer).instrument(span));
     Ok(reply::ndjson(Body::from_stream(pieces(reader))))
+}
+
+/// Most bytes of a refused upload that are read before it is answered, and how long that may take.
+const DRAIN_BYTES_MAX: usize = 64 << 10;
+const DRAIN_TIME_MAX: Duration = Duration::from_millis(100);
+
+/// Reads a small body of a request that is refused anyway: some HTTP/2 clients take an answer that
+/// comes before they have sent all for a broken stream.
+async fn drain(mut body: Body) {
+    let read = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > DRAIN_BYTES_MAX {
+                break;
+            }
+        }
+    };
+    // Running out of time is as good as having read enough.
+    let _ = tokio::time::timeout(DRAIN_TIME_MAX, read).await;
 }
 
 /// The items of a body. `truncated` is set before the end when an export came in without its.
