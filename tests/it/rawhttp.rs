@@ -47,10 +47,10 @@ pub async fn begin(
     method: &str,
     path: &str,
 ) -> io::Result<(Sender, Receiver)> {
-    begin_on(TcpSocket::new_v4()?, address, method, path).await
+    begin_on(TcpSocket::new_v4()?, address, method, path, "transfer-encoding: chunked").await
 }
 
-/// The same for a client that will not read: its system takes little for it.
+/// The same without a body, for a client that will not read: its system takes little for it.
 pub async fn begin_slow(
     address: SocketAddr,
     method: &str,
@@ -58,7 +58,7 @@ pub async fn begin_slow(
 ) -> io::Result<(Sender, Receiver)> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(SLOW_RECEIVE_BYTES)?;
-    begin_on(socket, address, method, path).await
+    begin_on(socket, address, method, path, "content-length: 0").await
 }
 
 async fn begin_on(
@@ -66,14 +66,13 @@ async fn begin_on(
     address: SocketAddr,
     method: &str,
     path: &str,
+    body: &str,
 ) -> io::Result<(Sender, Receiver)> {
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     let (reader, writer) = stream.into_split();
     let mut sender = Sender { socket: writer };
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\ntransfer-encoding: chunked\r\n\r\n"
-    );
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n{body}\r\n\r\n");
     sender.socket.write_all(head.as_bytes()).await?;
     let receiver = Receiver {
         socket: reader,
