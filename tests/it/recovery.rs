@@ -338,6 +338,7 @@ async fn sigterm_ends_open_streams_with_their_cursors_and_exits_well() {
 
     let (sender, mut sse) =
         rawhttp::begin(server.address, "GET", "/v1/events/stream").await.expect("there");
+    let _sender = sender.finish().await.expect("sent");
     assert_eq!(sse.status().await.expect("an answer"), 200);
     let mut grpc = EventServiceClient::new(channel(server.address).await);
     let request = SubscribeRequest { cursor: "begin".to_owned(), ..Default::default() };
