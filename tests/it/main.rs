@@ -9,6 +9,7 @@ mod documents;
 mod events;
 mod export;
 mod external;
+mod feed_docs;
 mod feed_stress;
 mod feed_verify;
 mod grpc_wire;
