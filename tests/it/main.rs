@@ -18,6 +18,7 @@ mod ledger;
 mod libraries;
 mod lifecycle;
 mod limits;
+mod metrics;
 mod parity;
 mod pressure;
 mod rawhttp;
