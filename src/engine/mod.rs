@@ -12,6 +12,7 @@ pub mod export;
 mod feed;
 pub mod ingest;
 pub mod library;
+mod metrics;
 mod purge;
 mod recover;
 mod requests;
@@ -34,6 +35,7 @@ use crate::log::ChangeLog;
 use crate::store::StoreError;
 use crate::types::{Error, ErrorKind, Limits, Result, Revision};
 use feed::Feed;
+use metrics::Metrics;
 use state::Published;
 use writer::{Command, Submission};
 
@@ -68,6 +70,7 @@ struct Inner {
     /// The way to the writer; closed by [`Engine::close`].
     mailbox: mpsc::Sender<Submission>,
     feed: Arc<Feed>,
+    metrics: Arc<Metrics>,
     /// Why writes are refused for good, once they are.
     failure: Arc<ArcSwapOption<String>>,
     /// Ranks searches; bounded by `searches` in what waits for it.

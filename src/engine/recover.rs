@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::apply::Fold;
 use super::feed::Feed;
+use super::metrics::Metrics;
 use super::purge;
 use super::writer::{Command, Publisher, Writer};
 use super::{Engine, EngineOptions, Inner};
@@ -65,6 +66,7 @@ impl Engine {
         let (tail, tail_receiver) = watch::channel(state.applied.revision);
         let published = Arc::new(ArcSwap::new(Arc::clone(&state)));
         let feed = Arc::new(Feed::new(&limits, state.applied));
+        let metrics = Arc::new(Metrics::new());
         let failure = Arc::new(ArcSwapOption::empty());
         let (mailbox, submissions) = mpsc::channel(limits.writer_mailbox_max);
         let writer = Writer {
@@ -76,6 +78,7 @@ impl Engine {
             epoch: bounds.epoch(),
             publish: Publisher { state: Arc::clone(&published), feed: Arc::clone(&feed), tail },
             failure: Arc::clone(&failure),
+            metrics: Arc::clone(&metrics),
         };
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::Builder::new()
@@ -98,6 +101,7 @@ impl Engine {
                 tail: tail_receiver,
                 mailbox,
                 feed,
+                metrics,
                 failure,
                 search_pool,
                 tasks: TaskTracker::new(),
