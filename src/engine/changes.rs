@@ -378,12 +378,17 @@ impl Engine {
             [] => u16::MAX,
             types => types.iter().fold(0, |set, one| set | one.bit()),
         };
+        Ok((EventFilter { library, types }, self.start_cursor(request.start).await?))
+    }
+
+    /// The cursor to start behind; `cursor-expired` or `cursor-unknown` where there is none.
+    pub(super) async fn start_cursor(&self, start: StartAt) -> Result<Cursor> {
         let bounds = self.inner.log.bounds().await.map_err(log_error)?;
         let tail = self.inner.feed.tail().revision;
-        let revision = match request.start {
+        let revision = match start {
             StartAt::Cursor(cursor) => {
                 check_cursor(&bounds, tail, cursor)?;
-                return Ok((EventFilter { library, types }, cursor));
+                return Ok(cursor);
             }
             StartAt::Now => tail,
             StartAt::Begin => Revision(bounds.floor.0.saturating_sub(1)),
@@ -393,8 +398,7 @@ impl Engine {
                 revision
             }
         };
-        let cursor = Cursor::after(epoch_of(&bounds, revision), revision);
-        Ok((EventFilter { library, types }, cursor))
+        Ok(Cursor::after(epoch_of(&bounds, revision), revision))
     }
 
     /// Some of the changes behind a cursor, up to the tail; empty at the tail. The first may be
@@ -429,7 +433,7 @@ impl Engine {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn log_error(error: ReadError) -> Error {
+pub(super) fn log_error(error: ReadError) -> Error {
     tracing::error!(%error, "log read failed");
     match error {
         ReadError::Trimmed { .. } => Error::new(ErrorKind::CursorExpired, "trimmed away"),

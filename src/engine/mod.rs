@@ -6,6 +6,7 @@
 mod admit;
 mod apply;
 pub mod changes;
+pub mod consumers;
 pub mod document;
 mod embedding;
 pub mod export;
@@ -16,7 +17,10 @@ mod purge;
 mod recover;
 mod requests;
 mod resume;
+mod retention;
 pub mod search;
+#[cfg(test)]
+mod small;
 mod split;
 mod state;
 mod writer;
@@ -33,6 +37,7 @@ use crate::embed::Embedder;
 use crate::log::ChangeLog;
 use crate::store::StoreError;
 use crate::types::{Error, ErrorKind, Limits, Result, Revision};
+use consumers::Registry;
 use feed::Feed;
 use state::Published;
 use writer::{Command, Submission};
@@ -68,6 +73,7 @@ struct Inner {
     /// The way to the writer; closed by [`Engine::close`].
     mailbox: mpsc::Sender<Submission>,
     feed: Arc<Feed>,
+    consumers: Registry,
     /// Why writes are refused for good, once they are.
     failure: Arc<ArcSwapOption<String>>,
     /// Ranks searches; bounded by `searches` in what waits for it.
