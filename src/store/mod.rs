@@ -2,7 +2,8 @@
 //!
 //! Everything in it but the durable consumers can be made again from the log as far back as the log
 //! reaches; it remembers the highest revision applied so that recovery applies only the rest.
-//! Writes are therefore not synced one by one, but for those of `consumers`. One writer; any number of readers on snapshots that never change.
+//! Writes are therefore not synced one by one, but for those of `consumers`. One writer; any number
+//! of readers on snapshots that never change.
 //!
 //! The key-value crate is named only in this folder.
 
