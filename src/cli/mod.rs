@@ -4,6 +4,7 @@
 
 mod demo;
 mod serve;
+pub mod verify_feed;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -42,6 +43,13 @@ enum Command {
     /// arrive, searches, exports and re-imports, checks what came of it and prints figures. The
     /// folder is removed at the end.
     Demo(demo::Args),
+    /// Check recorded event streams against what the feed promises
+    ///
+    /// Looks at the order, uniqueness, wholeness and resumption of recordings, at their bookmarks and
+    /// filters; compares them with each other, with a reference recording and with an export. Every
+    /// breach is reported with its file and line. Exit status 1 for breaches, 2 for what cannot be
+    /// read.
+    VerifyFeed(verify_feed::Args),
 }
 
 /// Runs the command that the process's arguments name. Wrong arguments end the process with usage
@@ -54,6 +62,7 @@ pub fn run() -> ExitCode {
         Err(error) => return failed(&error),
     };
     let end = match cli.command {
+        Command::VerifyFeed(args) => return verify_feed::run(&args),
         Command::Serve(args) => runtime.block_on(serve::run(args)),
         Command::Demo(args) => runtime.block_on(demo::run(args)),
     };

@@ -412,8 +412,10 @@ impl Engine {
             return Ok(Vec::new());
         }
         if let Some(heads) = self.inner.feed.newest(after) {
+            self.inner.metrics.read_window();
             return Ok(heads);
         }
+        self.inner.metrics.read_log();
         let bytes = self.inner.limits.feed_read_bytes_target;
         let mut heads = match self.inner.log.read_heads(after, bytes).await {
             Ok(heads) => heads,

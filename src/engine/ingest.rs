@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
@@ -220,11 +220,20 @@ struct Run {
     reading: bool,
     /// Closes the batch if this is dropped on the way.
     open: Option<OpenBatchGuard>,
+    began: Instant,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.ingest.engine.inner.metrics.ingest_ended(&self.counts, self.began.elapsed());
+    }
 }
 
 impl Run {
     fn new(ingest: Ingest) -> Self {
+        ingest.engine.inner.metrics.ingest_began();
         Self {
+            began: Instant::now(),
             ingest,
             preparing: FuturesOrdered::new(),
             committing: FuturesOrdered::new(),

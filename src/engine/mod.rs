@@ -13,6 +13,7 @@ pub mod export;
 mod feed;
 pub mod ingest;
 pub mod library;
+mod metrics;
 mod purge;
 mod recover;
 mod requests;
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::embed::Embedder;
@@ -39,6 +40,7 @@ use crate::store::StoreError;
 use crate::types::{Error, ErrorKind, Limits, Result, Revision};
 use consumers::Registry;
 use feed::Feed;
+use metrics::Metrics;
 use state::Published;
 use writer::{Command, Submission};
 
@@ -74,8 +76,11 @@ struct Inner {
     mailbox: mpsc::Sender<Submission>,
     feed: Arc<Feed>,
     consumers: Registry,
+    metrics: Arc<Metrics>,
     /// Why writes are refused for good, once they are.
     failure: Arc<ArcSwapOption<String>>,
+    /// Ends what runs in the background and needs the engine, also when it is dropped.
+    _life: DropGuard,
     /// Ranks searches; bounded by `searches` in what waits for it.
     search_pool: rayon::ThreadPool,
     searches: Semaphore,

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::apply::Fold;
 use super::consumers::Registry;
 use super::feed::Feed;
+use super::metrics::Metrics;
 use super::writer::{Command, Publisher, Writer};
 use super::{Engine, EngineOptions, Inner, purge, retention};
 use crate::log::{ChangeLog, ReadError};
@@ -69,6 +70,7 @@ impl Engine {
         let (tail, tail_receiver) = watch::channel(state.applied.revision);
         let published = Arc::new(ArcSwap::new(Arc::clone(&state)));
         let feed = Arc::new(Feed::new(&limits, state.applied));
+        let metrics = Arc::new(Metrics::new());
         let failure = Arc::new(ArcSwapOption::empty());
         let (mailbox, submissions) = mpsc::channel(limits.writer_mailbox_max);
         let writer = Writer {
@@ -80,6 +82,7 @@ impl Engine {
             epoch: bounds.epoch(),
             publish: Publisher { state: Arc::clone(&published), feed: Arc::clone(&feed), tail },
             failure: Arc::clone(&failure),
+            metrics: Arc::clone(&metrics),
         };
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::Builder::new()
@@ -91,6 +94,7 @@ impl Engine {
             .build()
             .map_err(|error| OpenError::Thread(error.to_string()))?;
         let (consumers, committer) = Registry::new(consumers, &store, &limits);
+        let life = options.shutdown.child_token();
         let engine = Self {
             inner: Arc::new(Inner {
                 searches: Semaphore::new(limits.searches_waiting_max),
@@ -104,7 +108,9 @@ impl Engine {
                 mailbox,
                 feed,
                 consumers,
+                metrics,
                 failure,
+                _life: life.clone().drop_guard(),
                 search_pool,
                 tasks: TaskTracker::new(),
                 writer: std::sync::Mutex::new(Some(thread)),
@@ -113,7 +119,7 @@ impl Engine {
         engine.inner.tasks.spawn(committer.run(engine.inner.shutdown.clone()));
         engine.close_cut_batches(&store).await?;
         purge::start(&engine, store.clone());
-        retention::start(&engine, store);
+        retention::start(&engine, store, life);
         Ok(engine)
     }
 

@@ -6,7 +6,10 @@
 //! Only whole pieces go, and never the one that is appended to: a log smaller than a piece
 //! (`limits.log_piece_bytes_target`) is kept whole, however old.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::log::ReadError;
@@ -27,20 +30,24 @@ enum RetentionError {
     Panicked,
 }
 
-/// Starts the background task; it ends with the engine.
-pub(super) fn start(engine: &Engine, store: Store) {
-    let mut retention = Retention { engine: engine.clone(), store, durable: Revision::ZERO };
+/// Starts the background task; it ends with the engine, which it does not keep alive.
+pub(super) fn start(engine: &Engine, store: Store, life: CancellationToken) {
+    let inner = Arc::downgrade(&engine.inner);
     let interval = Duration::from_millis(engine.inner.limits.retention_interval_ms);
-    let shutdown = engine.inner.shutdown.clone();
     engine.inner.tasks.spawn(async move {
+        let mut durable = Revision::ZERO;
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => break,
+                () = life.cancelled() => break,
                 () = tokio::time::sleep(interval) => {}
             }
+            let Some(inner) = inner.upgrade() else { break };
+            let mut retention =
+                Retention { engine: Engine { inner }, store: store.clone(), durable };
             if let Err(error) = retention.run(Timestamp::now()).await {
                 tracing::error!(%error, "the log could not be trimmed; it is tried again");
             }
+            durable = retention.durable;
         }
     });
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -192,6 +193,20 @@ impl Engine {
     /// `resource-exhausted` when `limits.searches_waiting_max` wait. Dropping the future frees the
     /// work.
     pub async fn search(
+        &self,
+        library: &LibraryRef,
+        request: SearchRequest,
+    ) -> Result<SearchResults> {
+        let (began, queries) = (Instant::now(), request.queries.len());
+        let results = self.search_now(library, request).await;
+        match &results {
+            Ok(_) => self.inner.metrics.searched(queries, began),
+            Err(_) => self.inner.metrics.search_failed(),
+        }
+        results
+    }
+
+    async fn search_now(
         &self,
         library: &LibraryRef,
         request: SearchRequest,

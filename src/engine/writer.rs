@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -18,6 +18,7 @@ use super::admit::{Admission, Admitted, Touched};
 use super::apply::Fold;
 use super::document::{PreparedDocument, PreparedPatch};
 use super::feed::Feed;
+use super::metrics::Metrics;
 use super::state::Published;
 use crate::log::{AppendError, ChangeLog};
 use crate::store::{Store, StoredRequest};
@@ -143,6 +144,7 @@ pub(super) struct Writer {
     pub(super) epoch: Epoch,
     pub(super) publish: Publisher,
     pub(super) failure: Arc<ArcSwapOption<String>>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// Where a new state goes.
@@ -237,11 +239,13 @@ impl Writer {
         if changes.is_empty() {
             return;
         }
+        let began = Instant::now();
         match self.commit(&changes, runtime) {
             Ok(state) => {
                 let heads: Vec<_> =
                     changes.into_iter().map(|change| Arc::new(change.head)).collect();
                 self.publish.publish(&state, &heads);
+                self.metrics.committed(heads.len(), began);
                 for (change, answer) in heads.into_iter().zip(pending) {
                     let state = Arc::clone(&state);
                     let _ = answer.send(Ok(Outcome::Written { change, state }));

@@ -122,6 +122,7 @@ pub fn router(state: HttpState) -> Router {
     let unary = Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
         .route("/v1/libraries", get(libraries::list).post(libraries::create))
         .route(
             "/v1/libraries/{library}",
@@ -191,6 +192,11 @@ async fn ready(State(state): State<HttpState>) -> Result<Response, Problem> {
     }
     state.engine.readiness().map_err(Error::unavailable)?;
     Ok(json(StatusCode::OK, &Ready { status: "ready", revision: Shown(state.engine.tail()) }))
+}
+
+/// The engine in numbers.
+async fn metrics(State(state): State<HttpState>) -> Result<Response, Problem> {
+    Ok(reply::open_metrics(state.engine.metrics().await?))
 }
 
 /// What open streams are told when the server stops.

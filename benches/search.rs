@@ -1,0 +1,197 @@
+//! Search over gRPC: latency with one client, queries a second from eight, both beside an ingest
+//! at full speed, text queries, and the first hit of a streamed search beside the whole.
+//! `cargo bench --bench search`; `ARRWDB_BENCH_ROWS=1000000` for other sizes, separated by commas.
+//!
+//! Rows have vectors of 256 numbers and a text; a search asks for ten hits with their texts. The
+//! eight clients have a connection each and share one thread, so that the server is not starved.
+
+mod harness;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arrwdb::api::grpc::pb::{SearchRequest, StreamSearchRequest};
+use harness::client::Client;
+use harness::measure::{Latencies, Span, grouped, row};
+use harness::server::Server;
+use harness::vectors::{DIMENSION, Mixture};
+use harness::{Outcome, corpus, runtime, setting};
+
+const CLIENTS: usize = 8;
+const LIBRARY: &str = "rows";
+
+fn main() -> Outcome {
+    let sizes = std::env::var("ARRWDB_BENCH_ROWS").unwrap_or("10000,20000,100000".to_owned());
+    let runtime = runtime(1);
+    for rows in sizes.split(',') {
+        runtime.block_on(sized(rows.trim().parse()?))?;
+    }
+    runtime.block_on(by_text())
+}
+
+async fn sized(rows: usize) -> Outcome {
+    let server = Server::start();
+    let client = Client::connect(server.address).await?;
+    client.create_library(LIBRARY, Some(DIMENSION)).await?;
+    let empty = server.resident_mb();
+    // In parts, so that this process does not hold a million vectors.
+    for (seed, from) in (0..rows).step_by(50_000).enumerate() {
+        let part = corpus::with_vectors(seed as u64, (rows - from).min(50_000));
+        client.load(LIBRARY, part.into_iter()).await?;
+    }
+    println!("{} rows of {DIMENSION}, k = 10, exact", grouped(rows as f64));
+    row(
+        "memory",
+        format!("{:.0} MB", server.resident_mb()),
+        format!("empty {empty:.0} MB, index {:.0} MB", client.index_mb(LIBRARY).await?),
+    );
+    let queries = queries();
+    // About a second's worth, whatever the size.
+    let count = (20_000_000 / rows).clamp(50, 2_000);
+    client.search(&queries, count / 10 + 1).await?;
+    one(&server, &client, &queries, count, "1 client").await?;
+    many(&server, &queries, count).await?;
+    streamed(&client, &queries).await?;
+    for own in [true, false] {
+        beside_ingest(&server, &client, &queries, count, own).await?;
+    }
+    Ok(())
+}
+
+fn queries() -> Vec<SearchRequest> {
+    let request = |embedding| SearchRequest {
+        library_id: LIBRARY.to_owned(),
+        embedding,
+        k: Some(10),
+        ..SearchRequest::default()
+    };
+    Mixture::new().draw(1_000_000, 500).into_iter().map(request).collect()
+}
+
+async fn one(
+    server: &Server,
+    client: &Client,
+    queries: &[SearchRequest],
+    count: usize,
+    what: &str,
+) -> Outcome {
+    let span = Span::begin(server);
+    let mut latencies = client.search(queries, count).await?;
+    let used = span.end(server);
+    row(what, latencies.summary(), format!("{}/s; {}", used.rate(count), used.cost(count)));
+    Ok(())
+}
+
+async fn many(server: &Server, queries: &[SearchRequest], count: usize) -> Outcome {
+    let mut clients = Vec::new();
+    for number in 0..CLIENTS {
+        let client = Client::connect(server.address).await?;
+        let mut queries = queries.to_vec();
+        queries.rotate_left(number * 50);
+        clients.push(async move { client.search(&queries, count).await });
+    }
+    let span = Span::begin(server);
+    let mut latencies = Latencies::default();
+    for part in futures::future::try_join_all(clients).await? {
+        latencies.append(part);
+    }
+    let used = span.end(server);
+    let all = latencies.len();
+    row(
+        &format!("{CLIENTS} clients"),
+        latencies.summary(),
+        format!("{}/s; {}", used.rate(all), used.cost(all)),
+    );
+    Ok(())
+}
+
+/// What one client sees while a stream writes as fast as it is let: into the library that is
+/// searched, or texts into another one.
+async fn beside_ingest(
+    server: &Server,
+    client: &Client,
+    queries: &[SearchRequest],
+    count: usize,
+    own: bool,
+) -> Outcome {
+    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (library, documents) = match own {
+        true => (LIBRARY, corpus::with_vectors(77, 5_000)),
+        false => ("texts", corpus::documents(5_000)),
+    };
+    if !own {
+        client.create_library(library, None).await?;
+    }
+    let (stopping, sending) = (Arc::clone(&stop), Arc::clone(&sent));
+    // The same documents over and over, as new ones.
+    let endless = (0..)
+        .map(move |n: usize| {
+            let mut document = documents[n % documents.len()].clone();
+            document.id = format!("more-{n}");
+            sending.store(n, Ordering::Relaxed);
+            document
+        })
+        .take_while(move |_| !stopping.load(Ordering::Relaxed));
+    let writer = Client::connect(server.address).await?;
+    let writing = std::thread::spawn(move || runtime(1).block_on(writer.load(library, endless)));
+    while sent.load(Ordering::Relaxed) < 1_000 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let (before, span) = (sent.load(Ordering::Relaxed), Span::begin(server));
+    let mut latencies = client.search(queries, count).await?;
+    let used = span.end(server);
+    let written = sent.load(Ordering::Relaxed) - before;
+    stop.store(true, Ordering::Relaxed);
+    writing.join().expect("no panic")?;
+    let what = if own { "vectors, same library" } else { "texts, another library" };
+    row(
+        &format!("1 client beside an ingest ({what})"),
+        latencies.summary(),
+        format!("{} docs/s written; {}", used.rate(written), used.cost(count)),
+    );
+    Ok(())
+}
+
+async fn streamed(client: &Client, queries: &[SearchRequest]) -> Outcome {
+    let (mut first, mut whole) = (Latencies::default(), Latencies::default());
+    for query in queries.iter().take(100) {
+        let request = StreamSearchRequest {
+            library_id: LIBRARY.to_owned(),
+            embedding: query.embedding.clone(),
+            k: Some(1_000),
+            ..StreamSearchRequest::default()
+        };
+        let (to_first, to_end) = client.stream_search(request).await?;
+        first.add(to_first);
+        whole.add(to_end);
+    }
+    let share = 100.0 * first.median().as_secs_f64() / whole.median().as_secs_f64();
+    row(
+        "1 client, streamed, k = 1000: first hit",
+        first.summary(),
+        format!("whole {}; first at {share:.0} %", whole.summary()),
+    );
+    Ok(())
+}
+
+/// Searches by text in the whole corpus, embedded by the server.
+async fn by_text() -> Outcome {
+    let count = setting("ARRWDB_BENCH_DOCUMENTS", 10_000);
+    let server = Server::start();
+    let client = Client::connect(server.address).await?;
+    client.create_library(LIBRARY, None).await?;
+    client.load(LIBRARY, corpus::documents(count).into_iter()).await?;
+    let texts = corpus::texts();
+    let request = |text: &String| SearchRequest {
+        library_id: LIBRARY.to_owned(),
+        query: Some(text.clone()),
+        k: Some(10),
+        ..SearchRequest::default()
+    };
+    let queries: Vec<_> = texts.iter().step_by(17).map(request).collect();
+    println!("by text, {} chunks, k = 10, exact", grouped(2.0 * count as f64));
+    client.search(&queries, 100).await?;
+    one(&server, &client, &queries, 2_000, "1 client").await?;
+    many(&server, &queries, 1_000).await
+}
