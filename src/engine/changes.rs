@@ -253,6 +253,15 @@ impl Engine {
     /// `cursor-unknown` for a start that cannot be honoured, `not-found` for an unknown library
     /// name, `resource-exhausted` when `limits.subscriptions_max` are live.
     pub async fn subscribe(&self, request: EventsRequest) -> Result<Subscription> {
+        loop {
+            match self.subscribe_once(request.clone()).await {
+                Err(error) if is_overtaken(request.start, &error) => {}
+                subscribed => return subscribed,
+            }
+        }
+    }
+
+    async fn subscribe_once(&self, request: EventsRequest) -> Result<Subscription> {
         let tail_receiver = self.inner.tail.clone();
         let (filter, position) = self.start(request).await?;
         let tail = self.inner.feed.tail();
@@ -296,6 +305,19 @@ impl Engine {
         at: ReadAt,
     ) -> Result<EventsPage> {
         self.state_at(at).await?;
+        loop {
+            match self.page_of_events(request.clone(), limit).await {
+                Err(error) if is_overtaken(request.start, &error) => {}
+                page => return page,
+            }
+        }
+    }
+
+    async fn page_of_events(
+        &self,
+        request: EventsRequest,
+        limit: Option<usize>,
+    ) -> Result<EventsPage> {
         let limits = &self.inner.limits;
         let limit = limit.filter(|n| *n > 0).unwrap_or(limits.page_size_default);
         let limit = limit.min(limits.events_per_page_max);
@@ -432,6 +454,12 @@ impl Engine {
             (error, _) => log_error(error),
         }
     }
+}
+
+/// Whether the log was trimmed past a start that names no place of its own, while it was resolved:
+/// it is resolved anew, and cannot be behind the floor for long.
+fn is_overtaken(start: StartAt, error: &Error) -> bool {
+    error.kind == ErrorKind::CursorExpired && matches!(start, StartAt::Begin | StartAt::Time(_))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]

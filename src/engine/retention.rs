@@ -2,7 +2,8 @@
 //!
 //! In the background, on no lock that a write takes. Never past what the store holds durably (a
 //! restart applies the log from there on) and never past what a durable consumer still needs,
-//! unless the log has grown to twice what is retained; that consumer is told at its next pull.
+//! unless the log has grown to `limits.retention_held_times_max` times what is retained; that
+//! consumer is told at its next pull.
 //! Only whole pieces go, and never the one that is appended to: a log smaller than a piece
 //! (`limits.log_piece_bytes_target`) is kept whole, however old.
 
@@ -15,9 +16,6 @@ use super::Engine;
 use crate::log::ReadError;
 use crate::store::{Store, StoreError};
 use crate::types::{Revision, Timestamp};
-
-/// How many times the retention a durable consumer may hold the log to.
-const HELD_TIMES: u32 = 2;
 
 /// Why nothing was dropped this time.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +66,7 @@ impl Retention {
         if unwanted < before.floor {
             return Ok(before.floor);
         }
-        let overdue = self.beyond(now, HELD_TIMES).await?;
+        let overdue = self.beyond(now, inner.limits.retention_held_times_max).await?;
         let applied = inner.published.load().applied.revision;
         if unwanted.min(applied) > self.durable {
             let store = self.store.clone();
@@ -78,7 +76,7 @@ impl Retention {
         }
         // From here to the trim no consumer may be made to begin at what is about to go.
         let _gate = inner.consumers.trim_gate().await;
-        let held = inner.consumers.hold(&before, applied);
+        let (held, slowest) = inner.consumers.hold(&before, applied);
         let through = unwanted.min(held.max(overdue)).min(self.durable);
         if through < before.floor {
             return Ok(before.floor);
@@ -87,6 +85,10 @@ impl Retention {
         if floor > before.floor {
             let bytes = before.bytes.saturating_sub(inner.log.bounds().await?.bytes);
             tracing::info!(%floor, bytes, "old changes are trimmed away");
+        }
+        if let Some(name) = slowest.filter(|_| held.next() < floor) {
+            let held = held.next();
+            tracing::warn!(%name, %held, %floor, "a consumer lost changes: it held the log too long");
         }
         Ok(floor)
     }
@@ -279,6 +281,17 @@ mod tests {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
         while !small.store.purges().expect("readable").is_empty() {
             assert!(tokio::time::Instant::now() < deadline, "never freed");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_engine_that_is_dropped_lets_go_of_its_store() {
+        let Small { engine, store, folder, .. } = Small::open(|_| {}).await;
+        drop((engine, store));
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        while Store::open(folder.path()).is_err() {
+            assert!(tokio::time::Instant::now() < deadline, "something holds it");
             tokio::task::yield_now().await;
         }
     }

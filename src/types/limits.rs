@@ -130,6 +130,9 @@ limits! {
     retention_age_ms: u64 = 7 * 24 * 60 * 60 * 1_000;
     /// Bytes of log above which its oldest pieces are dropped.
     retention_bytes_max: u64 = 4 << 30;
+    /// How many times these two durable consumers may hold the log to: the hard cap, beyond which
+    /// what they have not acknowledged is dropped too.
+    retention_held_times_max: u32 = 2;
     /// How often the two are looked at: a log may be this much over them.
     retention_interval_ms: u64 = 30_000;
     /// Texts waiting to be embedded; more wait at their sender.

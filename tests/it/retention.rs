@@ -13,6 +13,7 @@ use arrwdb::types::{
     Cursor, Error, ErrorKind, LibraryName, LibraryPatch, LibraryRef, Limits, NewLibrary, Revision,
     StartAt,
 };
+use futures::StreamExt;
 use serde_json::{Value, json};
 
 use crate::harness::{DEADLINE, Server, eventually};
@@ -184,8 +185,8 @@ impl Race {
         }
     }
 
-    /// Asks just around the floor, while it moves: what is given begins right behind what was
-    /// asked for, or is refused.
+    /// Asks just around the floor, while it moves: what is given, as a page or on a subscription,
+    /// begins right behind what was asked for, or is refused.
     async fn probe(self: Arc<Self>) -> (u64, u64) {
         let (mut given, mut refused) = (0, 0);
         while !self.done.load(Ordering::Acquire) {
@@ -205,9 +206,34 @@ impl Race {
                         told(&error, Some(Revision(place)));
                     }
                 }
+                match self.first_after(StartAt::Revision(Revision(place))).await {
+                    Ok(first) => assert_eq!(first, Revision(place + 1)),
+                    Err(error) => drop(told(&error, Some(Revision(place)))),
+                }
             }
+            // Who names no place is never behind the floor.
+            let page = self.engine.list_events(events(StartAt::Begin), Some(3), ReadAt::default());
+            let page = page.await.expect("the begin is always there");
+            let first = page.changes[0].events().next().expect("not empty").revision;
+            assert!(first >= Revision(low), "{first} of {low}");
+            self.engine.subscribe(events(StartAt::Begin)).await.expect("there is a begin");
         }
         (given, refused)
+    }
+
+    /// The first revision that a subscription gives; the floor moves while it waits for it.
+    async fn first_after(&self, start: StartAt) -> arrwdb::types::Result<Revision> {
+        let mut subscription = self.engine.subscribe(events(start)).await?;
+        loop {
+            match subscription.next().await? {
+                Some(FeedItem::Heartbeat { .. }) => {}
+                Some(FeedItem::Changes(changes)) => {
+                    let first = changes[0].events().next();
+                    return Ok(first.expect("a change has an event that passes").revision);
+                }
+                None => panic!("ended early"),
+            }
+        }
     }
 }
 
@@ -307,5 +333,65 @@ async fn a_consumer_whose_place_is_gone_is_told_so_on_both_transports() {
     let events = client.pull_events(pull()).await.expect("pulled").into_inner().events;
     assert_eq!(events[0].revision, floor(&server.engine).await.0);
     drop((client, lag));
+    server.stop().await;
+}
+
+/// What a stream of Server-Sent Events gives until `enough`; the last id, and the types of events.
+async fn follow_sse(
+    response: reqwest::Response,
+    enough: impl Fn(Cursor, &[String]) -> bool,
+) -> (Cursor, Vec<String>) {
+    let (mut body, mut text, mut read) = (response.bytes_stream(), String::new(), 0);
+    let (mut cursor, mut types) = (None, Vec::new());
+    loop {
+        while let Some(length) = text[read..].find("\n\n") {
+            let frame = &text[read..read + length];
+            let field = |name| frame.lines().find_map(|line| line.strip_prefix(name));
+            let id: Cursor = field("id: ").expect("no stream.error").parse().expect("a cursor");
+            assert!(cursor.is_none_or(|before| before <= id), "went back");
+            cursor = Some(id);
+            types.extend(field("event: ").filter(|kind| *kind != "heartbeat").map(str::to_owned));
+            read += length + 2;
+            if enough(id, &types) {
+                return (id, types);
+            }
+        }
+        let piece = tokio::time::timeout(DEADLINE, body.next()).await.expect("in time");
+        text += std::str::from_utf8(&piece.expect("goes on").expect("read")).expect("UTF-8");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_nothing_passes_to_lives_on_bookmarks_and_survives() {
+    let server = Server::start_with(|s| {
+        keep_little(&mut s.limits);
+        s.limits.heartbeat_interval_ms = 20;
+    })
+    .await;
+    let library = make_library(&server.engine).await;
+    let url = server.url("/v1/events/stream?event_types=library.deleted");
+    let from = async |cursor: &str| {
+        let response = server.http.get(format!("{url}&cursor={cursor}")).send().await;
+        response.expect("answers")
+    };
+    let begin = Cursor::after(export_cursor(&server.engine, &library).await.epoch, Revision(1));
+    let idle = from(&begin.to_string()).await;
+    assert_eq!(idle.status(), 200);
+    while floor(&server.engine).await < Revision(100) {
+        change(&server.engine, &library).await;
+    }
+    let tail = server.engine.tail();
+    let (bookmark, types) = follow_sse(idle, |id, _| id.revision >= tail).await;
+    assert_eq!(types, [""; 0], "nothing passed");
+    // Its own start is gone; its bookmark is not, whatever happened since.
+    assert_eq!(from(&begin.to_string()).await.status(), 410);
+    for _ in 0..5 {
+        change(&server.engine, &library).await;
+    }
+    server.engine.delete_library(&library, None).await.expect("deleted");
+    let back = from(&bookmark.to_string()).await;
+    assert_eq!(back.status(), 200);
+    let (last, types) = follow_sse(back, |_, types| !types.is_empty()).await;
+    assert_eq!((last.revision, types), (server.engine.tail(), vec!["library.deleted".to_owned()]));
     server.stop().await;
 }

@@ -124,13 +124,19 @@ impl Registry {
         self.gate.lock().await
     }
 
-    /// The highest revision that no consumer needs any more. One whose cursor is lost anyway
-    /// needs nothing.
-    pub(in crate::engine) fn hold(&self, bounds: &LogBounds, tail: Revision) -> Revision {
+    /// The highest revision that no consumer needs any more, and the consumer that needs what
+    /// follows. One whose cursor is lost anyway needs nothing.
+    pub(in crate::engine) fn hold(
+        &self,
+        bounds: &LogBounds,
+        tail: Revision,
+    ) -> (Revision, Option<ConsumerName>) {
         let consumers = self.consumers.borrow();
-        let kept = consumers.values().map(|consumer| consumer.cursor);
-        let kept = kept.filter(|cursor| check_cursor(bounds, tail, *cursor).is_ok());
-        kept.map(done_through).min().unwrap_or(Revision(u64::MAX))
+        let holding =
+            consumers.values().filter(|one| check_cursor(bounds, tail, one.cursor).is_ok());
+        let slowest = holding.min_by_key(|one| done_through(one.cursor));
+        let held = slowest.map_or(Revision(u64::MAX), |one| done_through(one.cursor));
+        (held, slowest.map(|one| one.name.clone()))
     }
 }
 
