@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::consumers::Ownership;
 use super::feed::Progress;
 use super::resume::{check_cursor, check_revision, epoch_of, expired};
 use super::{Engine, ReadAt};
@@ -108,13 +109,22 @@ pub struct Subscription {
     heartbeat_at: Instant,
     /// Whether the first item is still to come.
     fresh: bool,
+    /// Of the durable consumer that it follows as.
+    pub(super) ownership: Option<Arc<Ownership>>,
 }
 
 impl Subscription {
     /// Waits for the next item; `None` when the server shuts down. `cursor-expired` when the
-    /// reader fell behind the floor. Safe to drop and call again: nothing is lost.
+    /// reader fell behind the floor; as a durable consumer's, `conflict`, `failed-precondition` or
+    /// `not-found` when that has another owner, is paused or is gone. Safe to drop and call again:
+    /// nothing is lost.
     pub async fn next(&mut self) -> Result<Option<FeedItem>> {
-        let item = self.read().await;
+        let ownership = self.ownership.clone();
+        let item = tokio::select! {
+            biased;
+            error = Ownership::lost(ownership) => Err(error),
+            item = self.read() => item,
+        };
         if item.is_err() {
             self.engine.inner.feed.errors.fetch_add(1, Ordering::Relaxed);
         }
@@ -178,6 +188,12 @@ impl Subscription {
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         self.position
+    }
+
+    /// The generation to acknowledge with, of a durable consumer's subscription.
+    #[must_use]
+    pub fn generation(&self) -> Option<u64> {
+        self.ownership.as_ref().map(|ownership| ownership.generation())
     }
 
     /// Counts events as handed to the client's connection, for the statistics.
@@ -291,6 +307,7 @@ impl Engine {
             id,
             heartbeat_at: Instant::now() + self.inner.limits.heartbeat_interval(),
             fresh: true,
+            ownership: None,
         })
     }
 

@@ -109,7 +109,7 @@ impl Retention {
 mod tests {
     use super::*;
     use crate::engine::changes::{EventsRequest, FeedItem};
-    use crate::engine::consumers::{NewConsumer, PullRequest};
+    use crate::engine::consumers::{FollowRequest, NewConsumer, PullRequest};
     use crate::engine::small::{PIECE_CHANGES, Small};
     use crate::engine::{OpenError, ReadAt};
     use crate::log::ChangeLog;
@@ -234,6 +234,9 @@ mod tests {
         let error = small.engine.pull_events(&name, pull()).await.expect_err("expired");
         assert_eq!(error.kind, ErrorKind::CursorExpired);
         let floor = error.floor.expect("the way back");
+        let follow = FollowRequest { name: name.clone(), generation: None, owner: String::new() };
+        let told = small.engine.subscribe_consumer(follow).await.expect_err("expired");
+        assert_eq!((told.kind, told.floor), (ErrorKind::CursorExpired, Some(floor)));
         // Its cursor is lost, so it holds nothing any more.
         small.change(PIECE_CHANGES).await;
         assert_eq!(floor_after(&small, HOUR / 4 * 3).await, Revision(10));

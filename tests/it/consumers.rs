@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use arrwdb::api::grpc::pb;
 use pb::consumer_service_client::ConsumerServiceClient;
+use pb::event_service_client::EventServiceClient;
+use pb::subscribe_response::Item as Message;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tonic::transport::Channel;
+use tonic::{Status, Streaming};
 
 use crate::harness::{DEADLINE, Process, Server, channel};
+use crate::wire::{self, in_time};
 
 /// A consumer's verbs over HTTP.
 struct Http {
@@ -253,6 +257,118 @@ async fn a_stale_owner_is_refused_whichever_transport_it_comes_by() {
     let good = pb::AcknowledgeRequest { generation: second.generation, ..late };
     grpc.acknowledge(good).await.expect("the owner may");
     drop(grpc);
+    server.stop().await;
+}
+
+/// What a gRPC stream gives next: a heartbeat's cursor and generation, or an event.
+async fn next(messages: &mut Streaming<pb::SubscribeResponse>) -> Result<Message, Status> {
+    let message = in_time("the next message", messages.message()).await?;
+    Ok(message.expect("goes on").item.expect("an item"))
+}
+
+async fn next_event(messages: &mut Streaming<pb::SubscribeResponse>) -> pb::Event {
+    loop {
+        if let Message::Event(event) = next(messages).await.expect("goes on") {
+            return event;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_as_a_consumer_is_taken_over_across_transports() {
+    let server = Server::start().await;
+    let http = Http::new(server.url(""));
+    http.make_library().await;
+    for id in ["a", "b", "c"] {
+        http.write(id).await;
+    }
+    let wanted = json!({"name": "c", "event_types": ["document.added"], "cursor": "begin"});
+    let begin = http.done("/v1/consumers", wanted).await["cursor"].clone();
+    let mut consumers = ConsumerServiceClient::new(server.channel().await);
+    let mut grpc = EventServiceClient::new(server.channel().await);
+    let as_consumer = |owner: &str| pb::SubscribeRequest {
+        consumer: "c".to_owned(),
+        owner: owner.to_owned(),
+        ..Default::default()
+    };
+
+    let mut first = grpc.subscribe(as_consumer("g")).await.expect("subscribed").into_inner();
+    let Message::Heartbeat(heartbeat) = next(&mut first).await.expect("there") else {
+        panic!("no heartbeat")
+    };
+    assert_eq!(heartbeat.cursor, begin);
+    let generation = heartbeat.generation.expect("the owner's");
+    let mut ids = Vec::new();
+    for expected in ["a", "b", "c"] {
+        let event = next_event(&mut first).await;
+        let Some(pb::event::Payload::Document(document)) = event.payload else { panic!() };
+        assert_eq!(document.document_id, expected);
+        ids.push(event.id);
+    }
+    let done = pb::AcknowledgeRequest { name: "c".to_owned(), generation, cursor: ids[0].clone() };
+    consumers.acknowledge(done.clone()).await.expect("acknowledged");
+
+    // A browser that comes back says what it received; what it acknowledged counts.
+    let sse = wire::Http::of(&server);
+    let request = sse.request("GET", "/v1/events/stream?consumer=c&owner=s");
+    let mut second = sse.follow_with(request.header("last-event-id", &ids[2])).await;
+    let status = next(&mut first).await.expect_err("taken over");
+    assert_eq!(status.code(), tonic::Code::Aborted, "{status}");
+    let status = consumers.acknowledge(done).await.expect_err("stale");
+    assert_eq!(status.code(), tonic::Code::Aborted);
+    let heartbeat = second.next().await.expect("a heartbeat");
+    assert_eq!((&heartbeat.event[..], &heartbeat.id), ("heartbeat", &Some(ids[0].clone())));
+    let later = heartbeat.data["generation"].as_u64().expect("the owner's");
+    assert!(later > generation);
+    let events = second.take(2).await;
+    assert_eq!([&events[0]["id"], &events[1]["id"]], [&json!(ids[1]), &json!(ids[2])]);
+    assert_eq!(http.get("/v1/consumers/c").await["owner"], "s");
+
+    // Nothing of this takes it over.
+    for (query, field) in [
+        ("consumer=c&library_id=l", "library_id"),
+        ("consumer=c&event_types=document.added", "event_types"),
+        ("consumer=c&cursor=begin", "cursor"),
+        ("consumer=c&snapshot=true", "snapshot"),
+        ("consumer=c+d", "consumer"),
+        ("consumer=c&generation=x", "generation"),
+        ("owner=s", "owner"),
+    ] {
+        let fault = sse.get(&format!("/v1/events/stream?{query}")).await.fault();
+        assert_eq!((&*fault.slug, &*fault.violations[0].0), ("invalid-argument", field));
+    }
+    for request in [
+        pb::SubscribeRequest { library_id: "l".to_owned(), ..as_consumer("") },
+        pb::SubscribeRequest { cursor: "begin".to_owned(), ..as_consumer("") },
+        pb::SubscribeRequest { snapshot: true, ..as_consumer("") },
+        pb::SubscribeRequest { consumer: String::new(), ..as_consumer("g") },
+        pb::SubscribeRequest { generation: Some(1), ..Default::default() },
+    ] {
+        let status = grpc.subscribe(request).await.expect_err("refused");
+        assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status}");
+    }
+    let back = format!("/v1/events/stream?consumer=c&generation={generation}");
+    assert_eq!(sse.get(&back).await.fault().slug, "conflict");
+    let back = pb::SubscribeRequest { generation: Some(generation), ..as_consumer("g") };
+    let status = grpc.subscribe(back).await.expect_err("stale");
+    assert_eq!(status.code(), tonic::Code::Aborted);
+    http.write("d").await;
+    assert_eq!(second.event().await.data["document_id"], "d");
+
+    let mut third = grpc.subscribe(as_consumer("g")).await.expect("subscribed").into_inner();
+    let end = loop {
+        let frame = second.next().await.expect("told before the end");
+        if frame.event != "heartbeat" {
+            break frame;
+        }
+    };
+    assert_eq!((&end.event[..], &end.data["type"]), ("stream.error", &json!("conflict")));
+    assert_eq!((end.id, second.next().await), (None, None));
+    assert_eq!(next_event(&mut third).await.id, ids[1]);
+    server.begin_shutdown();
+    // The rest, and where it stands: a shutdown is no loss of the consumer.
+    while in_time("the end", third.message()).await.expect("a clean end").is_some() {}
+    drop((consumers, grpc, third, second));
     server.stop().await;
 }
 

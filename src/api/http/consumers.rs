@@ -13,13 +13,29 @@ use super::params::Params;
 use super::path::ConsumerPath;
 use super::problem::Problem;
 use super::reply::{json, request_id};
-use crate::engine::consumers::ConsumerView;
-use crate::types::Result;
+use crate::engine::consumers::{ConsumerView, FollowRequest};
+use crate::types::{ConsumerName, Error, Result};
 
 type Reply = Result<Response, Problem>;
 
 fn shown(status: StatusCode, view: &ConsumerView) -> Response {
     json(status, &ConsumerOut::from(view))
+}
+
+/// Takes `consumer` and what belongs to it: as which consumer to follow, if as one. That says what
+/// is wanted, so nothing else may.
+pub(super) fn follow_request(params: &mut Params) -> Result<Option<FollowRequest>> {
+    let Some(name) = params.take("consumer") else { return Ok(None) };
+    for field in ["library_id", "event_types", "cursor", "filter", "snapshot"] {
+        if params.take(field).is_some() {
+            return Err(Error::invalid(field, "is the consumer's own"));
+        }
+    }
+    let name = ConsumerName::parse(&name)
+        .map_err(|_| Error::invalid("consumer", "must be a consumer's name"))?;
+    let generation = params.number("generation", "a whole number")?;
+    let owner = params.take("owner").unwrap_or_default();
+    Ok(Some(FollowRequest { name, generation, owner }))
 }
 
 pub(super) async fn create(

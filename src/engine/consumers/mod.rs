@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::changes::{EventsRequest, Selected};
+use super::changes::{EventsRequest, Selected, Subscription};
 use super::resume::check_cursor;
 use super::{Engine, ReadAt};
 use crate::log::ReadError;
@@ -24,8 +24,8 @@ use crate::types::{
     Consumer, ConsumerName, Cursor, Error, ErrorKind, Event, EventType, Filter, FilterScope,
     LibraryRef, Page, PageRequest, RequestId, Result, Revision, StartAt, Timestamp,
 };
-pub(super) use registry::Registry;
 use registry::{Edit, done_through, owned};
+pub(super) use registry::{Ownership, Registry};
 
 /// A consumer that a client wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +79,17 @@ pub struct PullRequest {
     /// How long to wait for the first event; more than `limits.consumer_wait_ms_max` is that
     /// limit.
     pub wait: Duration,
+}
+
+/// How a client wants to follow as a consumer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FollowRequest {
+    /// The consumer.
+    pub name: ConsumerName,
+    /// Takes it over only from this generation; `None`: from whoever owns it.
+    pub generation: Option<u64>,
+    /// What the new owner calls itself, for people.
+    pub owner: String,
 }
 
 /// What a pull gave.
@@ -178,7 +189,10 @@ impl Engine {
         check_owner(&request.owner)?;
         let registry = &self.inner.consumers;
         let consumer = match request.generation {
-            None => registry.edit(Edit::Own { name: name.clone(), owner: request.owner }).await?,
+            None => {
+                let (name, owner) = (name.clone(), request.owner);
+                registry.edit(Edit::Own { name, owner, from: None }).await?
+            }
             Some(generation) => owned(&registry.all(), name, generation)?,
         };
         let generation = consumer.generation;
@@ -193,11 +207,7 @@ impl Engine {
         loop {
             // Seen before reading: a change that comes later wakes the wait below.
             tail.borrow_and_update();
-            let wanted = EventsRequest {
-                library: consumer.library.map(LibraryRef::Id),
-                event_types: consumer.event_types.clone(),
-                start: StartAt::Cursor(position),
-            };
+            let wanted = wanted(&consumer, position);
             let page = self.list_events(wanted, request.max_events, ReadAt::default()).await?;
             owned(&registry.all(), name, generation)?;
             position = page.next_cursor;
@@ -230,6 +240,22 @@ impl Engine {
                 return Ok(pulled);
             }
         }
+    }
+
+    /// Subscribes as a consumer, from its acknowledged cursor on, with its filter: takes it over,
+    /// which makes the owner before stale. What comes is acknowledged, heartbeats too, with
+    /// [`Engine::acknowledge_events`] and the subscription's generation. Faults as of
+    /// [`Engine::pull_events`] and [`Engine::subscribe`], at the begin and later.
+    pub async fn subscribe_consumer(&self, request: FollowRequest) -> Result<Subscription> {
+        let FollowRequest { name, generation, owner } = request;
+        check_owner(&owner)?;
+        let registry = &self.inner.consumers;
+        // Refused before anybody loses the consumer for it.
+        check_followed(&*registry.get(&name)?)?;
+        let consumer = registry.edit(Edit::Own { name, owner, from: generation }).await?;
+        let mut subscription = self.subscribe(wanted(&consumer, consumer.cursor)).await?;
+        subscription.ownership = Some(Arc::new(Ownership::new(registry, &consumer)));
+        Ok(subscription)
     }
 
     /// Acknowledges all events up to a cursor; durable when this answers. One that is behind what
@@ -305,6 +331,25 @@ impl Engine {
             return Ok(ConsumerView { consumer, lag, expired });
         }
     }
+}
+
+/// What a consumer wants of the feed.
+fn wanted(consumer: &Consumer, position: Cursor) -> EventsRequest {
+    EventsRequest {
+        library: consumer.library.map(LibraryRef::Id),
+        event_types: consumer.event_types.clone(),
+        start: StartAt::Cursor(position),
+    }
+}
+
+/// Whether subscriptions can select what the consumer wants: they do not apply expressions, pulls
+/// do.
+fn check_followed(consumer: &Consumer) -> Result<()> {
+    if consumer.filter.is_some() {
+        let detail = format!("consumer {} has a filter: pull its events instead", consumer.name);
+        return Err(Error::new(ErrorKind::Unimplemented, detail));
+    }
+    Ok(())
 }
 
 fn page_name(token: &str) -> Result<ConsumerName> {

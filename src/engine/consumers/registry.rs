@@ -25,10 +25,11 @@ pub(super) type ConsumerMap = imbl::OrdMap<ConsumerName, Arc<Consumer>>;
 #[derive(Debug)]
 pub(super) enum Edit {
     Create(Box<Consumer>),
-    /// A new owner takes it: the next generation.
+    /// A new owner takes it: the next generation. Only from this one, if one is named.
     Own {
         name: ConsumerName,
         owner: String,
+        from: Option<u64>,
     },
     /// Everything up to the cursor is done.
     Acknowledge {
@@ -158,6 +159,42 @@ pub(super) fn owned(
     Ok(consumer)
 }
 
+/// That a subscription is its consumer's owner.
+#[derive(Debug)]
+pub(in crate::engine) struct Ownership {
+    consumers: watch::Receiver<ConsumerMap>,
+    name: ConsumerName,
+    generation: u64,
+}
+
+impl Ownership {
+    pub(super) fn new(registry: &Registry, consumer: &Consumer) -> Self {
+        let (consumers, name) = (registry.watch(), consumer.name.clone());
+        Self { consumers, name, generation: consumer.generation }
+    }
+
+    pub(in crate::engine) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Waits until it is no longer so, and says why: as [`owned`]. For ever where nothing is owned,
+    /// and in a shutdown, which ends subscriptions by itself.
+    pub(in crate::engine) async fn lost(ownership: Option<Arc<Self>>) -> Error {
+        let Some(ownership) = ownership else { return std::future::pending().await };
+        let mut consumers = ownership.consumers.clone();
+        loop {
+            let still =
+                owned(&consumers.borrow_and_update(), &ownership.name, ownership.generation);
+            if let Err(error) = still {
+                return error;
+            }
+            if consumers.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
 fn find(consumers: &ConsumerMap, name: &ConsumerName) -> Result<Arc<Consumer>> {
     let found = consumers.get(name).map(Arc::clone);
     found.ok_or_else(|| Error::not_found(format!("there is no consumer {name}")))
@@ -169,7 +206,7 @@ fn check_generation(consumer: &Consumer, generation: u64) -> Result<()> {
     }
     let detail = format!(
         "consumer {} is at generation {}, not {generation}: it has another owner now, or was \
-         moved; stop, or pull without a generation to take it over",
+         moved; stop, or come without a generation to take it over",
         consumer.name, consumer.generation
     );
     Err(Error::new(ErrorKind::Conflict, detail))
@@ -251,7 +288,10 @@ impl Committer {
         let mut after = Consumer::clone(&before);
         match edit {
             Edit::Create(_) => {}
-            Edit::Own { owner, .. } => {
+            Edit::Own { owner, from, .. } => {
+                if let Some(generation) = from {
+                    check_generation(&before, generation)?;
+                }
                 check_running(&before)?;
                 after.generation += 1;
                 after.owner = owner;

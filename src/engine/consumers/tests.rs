@@ -1,6 +1,7 @@
 //! What a consumer promises, over a small engine.
 
 use super::*;
+use crate::engine::changes::FeedItem;
 use crate::engine::small::Small;
 use crate::types::Limits;
 
@@ -279,4 +280,125 @@ async fn names_are_unique_and_numbers_limited_and_retries_safe() {
     assert_eq!((names, second.next_token), (["b".to_owned(), "c".to_owned()], None));
     let wrong = engine.list_consumers(page(Some("no name".to_owned()))).await;
     assert_eq!(wrong.expect_err("wrong").violations[0].field, "page_token");
+}
+
+async fn follow(small: &Small, generation: Option<u64>, owner: &str) -> Result<Subscription> {
+    let request = FollowRequest { name: name("c"), generation, owner: owner.to_owned() };
+    small.engine.subscribe_consumer(request).await
+}
+
+async fn next(subscription: &mut Subscription) -> Result<FeedItem> {
+    let item = tokio::time::timeout(Duration::from_secs(30), subscription.next()).await;
+    Ok(item.expect("in time")?.expect("no end"))
+}
+
+/// The revisions up to the tail.
+async fn read(small: &Small, subscription: &mut Subscription) -> Vec<u64> {
+    let mut read = Vec::new();
+    while subscription.cursor().revision < small.engine.tail() {
+        if let FeedItem::Changes(changes) = next(subscription).await.expect("goes on") {
+            let events = changes.iter().flat_map(Selected::events);
+            read.extend(events.map(|event| event.revision.0));
+        }
+    }
+    read
+}
+
+/// Why a subscription ends.
+async fn end(mut subscription: Subscription) -> ErrorKind {
+    loop {
+        if let Err(error) = next(&mut subscription).await {
+            return error.kind;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_begins_behind_what_is_acknowledged_and_owns_the_consumer() {
+    let small = small().await;
+    small.change(5).await;
+    let only = NewConsumer { event_types: vec![EventType::LibraryUpdated], ..new("c") };
+    small.engine.create_consumer(only, None).await.expect("created");
+    let pulled = pull(&small, None, 2).await.expect("pulled");
+    assert_eq!(revisions(&pulled), [2, 3]);
+    let (engine, consumer, done) = (&small.engine, name("c"), pulled.next_cursor);
+    engine.acknowledge_events(&consumer, pulled.generation, done).await.expect("acknowledged");
+
+    let mut subscription = follow(&small, None, "s").await.expect("subscribed");
+    let generation = subscription.generation().expect("it is an owner");
+    assert!(generation > pulled.generation);
+    let first = next(&mut subscription).await.expect("there");
+    assert!(matches!(first, FeedItem::Heartbeat { cursor, .. } if cursor == done), "{first:?}");
+    assert_eq!(read(&small, &mut subscription).await, [4, 5, 6]);
+    let late = engine.acknowledge_events(&consumer, pulled.generation, done).await;
+    assert_eq!(kind(late), ErrorKind::Conflict);
+    let view = engine.get_consumer(&consumer).await.expect("there");
+    assert_eq!((view.consumer.owner.as_str(), view.consumer.cursor), ("s", done), "as it was");
+    // As a heartbeat's cursor is acknowledged.
+    let five = engine.cursor_after(Revision(5)).await.expect("known");
+    engine.acknowledge_events(&consumer, generation, five).await.expect("acknowledged");
+    drop(subscription);
+    let small = small.reopen().await;
+    let mut subscription = follow(&small, Some(generation), "s").await.expect("still its owner");
+    assert_eq!(read(&small, &mut subscription).await, [6]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_ends_when_the_consumer_is_not_its_own_any_more() {
+    let small = small().await;
+    small.engine.create_consumer(new("c"), None).await.expect("created");
+    let (consumer, engine) = (name("c"), &small.engine);
+    // Each waits at the tail when it happens.
+    let waiting = async || {
+        let mut subscription = follow(&small, None, "").await.expect("subscribed");
+        read(&small, &mut subscription).await;
+        subscription
+    };
+    let pulled = tokio::spawn(end(waiting().await));
+    pull(&small, None, 1).await.expect("taken over");
+    assert_eq!(pulled.await.expect("no panic"), ErrorKind::Conflict);
+    let followed = tokio::spawn(end(waiting().await));
+    let mut backlog = follow(&small, None, "").await.expect("taken over");
+    assert_eq!(followed.await.expect("no panic"), ErrorKind::Conflict);
+    engine.seek_consumer(&consumer, StartAt::Begin).await.expect("moved");
+    let error = next(&mut backlog).await.expect_err("although there is something to read");
+    assert_eq!(error.kind, ErrorKind::Conflict);
+    let moved = tokio::spawn(end(waiting().await));
+    engine.seek_consumer(&consumer, StartAt::Now).await.expect("moved");
+    assert_eq!(moved.await.expect("no panic"), ErrorKind::Conflict);
+    let paused = tokio::spawn(end(waiting().await));
+    engine.pause_consumer(&consumer, true).await.expect("paused");
+    assert_eq!(paused.await.expect("no panic"), ErrorKind::FailedPrecondition);
+    assert_eq!(kind(follow(&small, None, "").await), ErrorKind::FailedPrecondition);
+    engine.pause_consumer(&consumer, false).await.expect("resumed");
+    let deleted = tokio::spawn(end(waiting().await));
+    engine.delete_consumer(&consumer).await.expect("gone");
+    assert_eq!(deleted.await.expect("no panic"), ErrorKind::NotFound);
+    assert_eq!(kind(follow(&small, None, "").await), ErrorKind::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_comes_back_does_not_take_the_consumer_from_its_successor() {
+    let small = small().await;
+    small.engine.create_consumer(new("c"), None).await.expect("created");
+    let first = follow(&small, None, "first").await.expect("subscribed");
+    let generation = first.generation();
+    let mut again = follow(&small, generation, "first").await.expect("still its owner");
+    assert!(again.generation() > generation);
+    assert_eq!(end(first).await, ErrorKind::Conflict, "one stream at a time");
+    assert_eq!(kind(follow(&small, generation, "first").await), ErrorKind::Conflict);
+    let tail = small.change(1).await;
+    assert_eq!(read(&small, &mut again).await, [1, tail.0], "who owns it goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_followed_takes_nothing_over() {
+    let small = small().await;
+    let filter = Some("event.type == \"library.deleted\"".to_owned());
+    small.engine.create_consumer(NewConsumer { filter, ..new("c") }, None).await.expect("created");
+    let owner = pull(&small, None, 1).await.expect("pulled").generation;
+    assert_eq!(kind(follow(&small, None, "").await), ErrorKind::Unimplemented);
+    let error = follow(&small, None, &"x".repeat(129)).await.expect_err("too long");
+    assert_eq!(error.violations[0].field, "owner");
+    assert!(pull(&small, Some(owner), 1).await.is_ok(), "it is still the owner");
 }

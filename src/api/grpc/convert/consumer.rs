@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::event::{event_to_pb, event_type_from_pb, event_type_to_pb};
 use super::{library_ref, timestamp};
 use crate::api::grpc::pb;
-use crate::engine::consumers::{ConsumerView, NewConsumer, PullRequest, PulledEvents};
-use crate::types::{ConsumerName, Result, StartAt};
+use crate::engine::consumers::{
+    ConsumerView, FollowRequest, NewConsumer, PullRequest, PulledEvents,
+};
+use crate::types::{ConsumerName, Error, Result, StartAt};
 
 pub(in crate::api::grpc) fn new_consumer(
     request: pb::CreateConsumerRequest,
@@ -41,6 +43,34 @@ pub(in crate::api::grpc) fn pull_request(
         wait: Duration::from_millis(request.wait_ms.into()),
     };
     Ok((ConsumerName::parse(&request.name)?, pull))
+}
+
+/// As which consumer to subscribe, if as one: that says what is wanted, so nothing else may.
+pub(in crate::api::grpc) fn follow_request(
+    request: &pb::SubscribeRequest,
+) -> Result<Option<FollowRequest>> {
+    let given = |fields: &[(&str, bool)], why: &str| {
+        let given = fields.iter().find(|(_, given)| *given);
+        given.map_or(Ok(()), |(field, _)| Err(Error::invalid(*field, why)))
+    };
+    if request.consumer.is_empty() {
+        let owner =
+            [("owner", !request.owner.is_empty()), ("generation", request.generation.is_some())];
+        given(&owner, "is of a subscription as a consumer")?;
+        return Ok(None);
+    }
+    let wanted = [
+        ("library_id", !request.library_id.is_empty()),
+        ("event_types", !request.event_types.is_empty()),
+        ("cursor", !request.cursor.is_empty()),
+        ("filter", !request.filter.is_empty()),
+        ("snapshot", request.snapshot),
+    ];
+    given(&wanted, "is the consumer's own")?;
+    let name = ConsumerName::parse(&request.consumer)
+        .map_err(|_| Error::invalid("consumer", "must be a consumer's name"))?;
+    let (generation, owner) = (request.generation, request.owner.clone());
+    Ok(Some(FollowRequest { name, generation, owner }))
 }
 
 pub(in crate::api::grpc) fn pulled_to_pb(pulled: &PulledEvents) -> pb::PullEventsResponse {

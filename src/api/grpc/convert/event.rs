@@ -169,8 +169,13 @@ pub(super) fn event_type_from_pb(number: i32) -> Result<EventType> {
 }
 
 /// A heartbeat.
-pub(in crate::api::grpc) fn heartbeat(cursor: Cursor, time: Timestamp) -> pb::SubscribeResponse {
-    let heartbeat = pb::Heartbeat { cursor: cursor.to_string(), time: Some(timestamp(time)) };
+pub(in crate::api::grpc) fn heartbeat(
+    cursor: Cursor,
+    time: Timestamp,
+    generation: Option<u64>,
+) -> pb::SubscribeResponse {
+    let (cursor, time) = (cursor.to_string(), Some(timestamp(time)));
+    let heartbeat = pb::Heartbeat { cursor, time, generation };
     pb::SubscribeResponse { item: Some(pb::subscribe_response::Item::Heartbeat(heartbeat)) }
 }
 
