@@ -84,6 +84,7 @@ impl Retention {
         let floor = inner.log.trim(through).await?;
         if floor > before.floor {
             let bytes = before.bytes.saturating_sub(inner.log.bounds().await?.bytes);
+            inner.metrics.trimmed(bytes);
             tracing::info!(%floor, bytes, "old changes are trimmed away");
         }
         if let Some(name) = slowest.filter(|_| held.next() < floor) {

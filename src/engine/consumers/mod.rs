@@ -176,6 +176,16 @@ impl Engine {
         Ok(Page { items, next_token: last.filter(|_| more) })
     }
 
+    /// All consumers by name, for the metrics.
+    pub(super) async fn all_consumers(&self) -> Result<Vec<ConsumerView>> {
+        let all = self.inner.consumers.all();
+        let mut views = Vec::with_capacity(all.len());
+        for consumer in all.values() {
+            views.push(self.consumer_view(Arc::clone(consumer)).await?);
+        }
+        Ok(views)
+    }
+
     /// Gives the next events, waiting for the first if need be; none when the wait is over.
     /// `conflict` for a generation that is stale, also when it becomes so during the wait;
     /// `failed-precondition` while paused; `cursor-expired` when the log was trimmed past the
@@ -276,7 +286,9 @@ impl Engine {
             return Err(error);
         }
         let edit = Edit::Acknowledge { name: name.clone(), generation, cursor };
-        self.consumer_view(registry.edit(edit).await?).await
+        let acknowledged = registry.edit(edit).await?;
+        self.inner.metrics.acknowledged();
+        self.consumer_view(acknowledged).await
     }
 
     /// Moves a consumer, forwards or back; durable when this answers. Its owner becomes stale, so
