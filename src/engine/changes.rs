@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::consumers::Ownership;
 use super::feed::Progress;
 use super::resume::{check_cursor, check_revision, epoch_of, expired};
 use super::{Engine, ReadAt};
@@ -108,13 +109,22 @@ pub struct Subscription {
     heartbeat_at: Instant,
     /// Whether the first item is still to come.
     fresh: bool,
+    /// Of the durable consumer that it follows as.
+    pub(super) ownership: Option<Arc<Ownership>>,
 }
 
 impl Subscription {
     /// Waits for the next item; `None` when the server shuts down. `cursor-expired` when the
-    /// reader fell behind the floor. Safe to drop and call again: nothing is lost.
+    /// reader fell behind the floor; as a durable consumer's, `conflict`, `failed-precondition` or
+    /// `not-found` when that has another owner, is paused or is gone. Safe to drop and call again:
+    /// nothing is lost.
     pub async fn next(&mut self) -> Result<Option<FeedItem>> {
-        let item = self.read().await;
+        let ownership = self.ownership.clone();
+        let item = tokio::select! {
+            biased;
+            error = Ownership::lost(ownership) => Err(error),
+            item = self.read() => item,
+        };
         if item.is_err() {
             self.engine.inner.feed.errors.fetch_add(1, Ordering::Relaxed);
         }
@@ -178,6 +188,12 @@ impl Subscription {
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         self.position
+    }
+
+    /// The generation to acknowledge with, of a durable consumer's subscription.
+    #[must_use]
+    pub fn generation(&self) -> Option<u64> {
+        self.ownership.as_ref().map(|ownership| ownership.generation())
     }
 
     /// Counts events as handed to the client's connection, for the statistics.
@@ -253,6 +269,15 @@ impl Engine {
     /// `cursor-unknown` for a start that cannot be honoured, `not-found` for an unknown library
     /// name, `resource-exhausted` when `limits.subscriptions_max` are live.
     pub async fn subscribe(&self, request: EventsRequest) -> Result<Subscription> {
+        loop {
+            match self.subscribe_once(request.clone()).await {
+                Err(error) if is_overtaken(request.start, &error) => {}
+                subscribed => return subscribed,
+            }
+        }
+    }
+
+    async fn subscribe_once(&self, request: EventsRequest) -> Result<Subscription> {
         let tail_receiver = self.inner.tail.clone();
         let (filter, position) = self.start(request).await?;
         let tail = self.inner.feed.tail();
@@ -282,6 +307,7 @@ impl Engine {
             id,
             heartbeat_at: Instant::now() + self.inner.limits.heartbeat_interval(),
             fresh: true,
+            ownership: None,
         })
     }
 
@@ -296,6 +322,19 @@ impl Engine {
         at: ReadAt,
     ) -> Result<EventsPage> {
         self.state_at(at).await?;
+        loop {
+            match self.page_of_events(request.clone(), limit).await {
+                Err(error) if is_overtaken(request.start, &error) => {}
+                page => return page,
+            }
+        }
+    }
+
+    async fn page_of_events(
+        &self,
+        request: EventsRequest,
+        limit: Option<usize>,
+    ) -> Result<EventsPage> {
         let limits = &self.inner.limits;
         let limit = limit.filter(|n| *n > 0).unwrap_or(limits.page_size_default);
         let limit = limit.min(limits.events_per_page_max);
@@ -378,12 +417,17 @@ impl Engine {
             [] => u16::MAX,
             types => types.iter().fold(0, |set, one| set | one.bit()),
         };
+        Ok((EventFilter { library, types }, self.start_cursor(request.start).await?))
+    }
+
+    /// The cursor to start behind; `cursor-expired` or `cursor-unknown` where there is none.
+    pub(super) async fn start_cursor(&self, start: StartAt) -> Result<Cursor> {
         let bounds = self.inner.log.bounds().await.map_err(log_error)?;
         let tail = self.inner.feed.tail().revision;
-        let revision = match request.start {
+        let revision = match start {
             StartAt::Cursor(cursor) => {
                 check_cursor(&bounds, tail, cursor)?;
-                return Ok((EventFilter { library, types }, cursor));
+                return Ok(cursor);
             }
             StartAt::Now => tail,
             StartAt::Begin => Revision(bounds.floor.0.saturating_sub(1)),
@@ -393,8 +437,7 @@ impl Engine {
                 revision
             }
         };
-        let cursor = Cursor::after(epoch_of(&bounds, revision), revision);
-        Ok((EventFilter { library, types }, cursor))
+        Ok(Cursor::after(epoch_of(&bounds, revision), revision))
     }
 
     /// Some of the changes behind a cursor, up to the tail; empty at the tail. The first may be
@@ -430,8 +473,14 @@ impl Engine {
     }
 }
 
+/// Whether the log was trimmed past a start that names no place of its own, while it was resolved:
+/// it is resolved anew, and cannot be behind the floor for long.
+fn is_overtaken(start: StartAt, error: &Error) -> bool {
+    error.kind == ErrorKind::CursorExpired && matches!(start, StartAt::Begin | StartAt::Time(_))
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn log_error(error: ReadError) -> Error {
+pub(super) fn log_error(error: ReadError) -> Error {
     tracing::error!(%error, "log read failed");
     match error {
         ReadError::Trimmed { .. } => Error::new(ErrorKind::CursorExpired, "trimmed away"),

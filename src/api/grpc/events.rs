@@ -4,6 +4,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tonic::{Request, Response, Status};
 
+use super::convert::consumer::follow_request;
 use super::convert::event::{
     events_request, events_to_pb, heartbeat, not_served, statistics_to_pb,
 };
@@ -23,11 +24,15 @@ impl EventService for Grpc {
         request: Request<pb::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let request = request.into_inner();
-        not_served("filter", !request.filter.is_empty())?;
-        not_served("snapshot", request.snapshot)?;
-        let types = &request.event_types;
-        let request = events_request(&request.library_id, types, &request.cursor, StartAt::Now)?;
-        let subscription = self.engine.subscribe(request).await?;
+        let subscription = if let Some(request) = follow_request(&request)? {
+            self.engine.subscribe_consumer(request).await?
+        } else {
+            not_served("filter", !request.filter.is_empty())?;
+            not_served("snapshot", request.snapshot)?;
+            let (library, types) = (&request.library_id, &request.event_types);
+            let request = events_request(library, types, &request.cursor, StartAt::Now)?;
+            self.engine.subscribe(request).await?
+        };
         let messages =
             pages(&self.tasks, self.engine.limits(), move |pages| follow(subscription, pages));
         reply_stream(messages.boxed())
@@ -81,10 +86,11 @@ async fn follow(
                 subscription.delivered(events);
             }
             Some(FeedItem::Heartbeat { cursor, time }) => {
-                pages.send(vec![heartbeat(cursor, time)]).await?;
+                pages.send(vec![heartbeat(cursor, time, subscription.generation())]).await?;
             }
             None => {
-                let last = heartbeat(subscription.cursor(), Timestamp::now());
+                let generation = subscription.generation();
+                let last = heartbeat(subscription.cursor(), Timestamp::now(), generation);
                 return pages.send(vec![last]).await;
             }
         }

@@ -11,7 +11,7 @@ use super::params::{Params, header_strict, header_text};
 use super::problem::Problem;
 use super::reply::{event_stream, json};
 use super::sink::{Gone, Sink};
-use super::{HttpState, sink, sse};
+use super::{HttpState, consumers, sink, sse};
 use crate::engine::changes::{EventsRequest, FeedItem, Subscription};
 use crate::types::{ErrorKind, Result, StartAt, Timestamp};
 
@@ -23,16 +23,23 @@ pub(super) async fn stream(
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Response, Problem> {
-    let mut request = events_request(&mut params, StartAt::Now)?;
-    params.refuse("filter")?;
-    if params.flag("snapshot")?.unwrap_or_default() {
-        return Err(super::params::unimplemented("snapshot").into());
-    }
-    params.finish()?;
-    if let Some(id) = header_strict(&headers, "last-event-id")? {
-        request.start = id.parse()?;
-    }
-    let subscription = match state.engine.subscribe(request).await {
+    let subscribed = if let Some(request) = consumers::follow_request(&mut params)? {
+        params.finish()?;
+        // Its place is what it acknowledged, not what a browser has received.
+        state.engine.subscribe_consumer(request).await
+    } else {
+        let mut request = events_request(&mut params, StartAt::Now)?;
+        params.refuse("filter")?;
+        if params.flag("snapshot")?.unwrap_or_default() {
+            return Err(super::params::unimplemented("snapshot").into());
+        }
+        params.finish()?;
+        if let Some(id) = header_strict(&headers, "last-event-id")? {
+            request.start = id.parse()?;
+        }
+        state.engine.subscribe(request).await
+    };
+    let subscription = match subscribed {
         Ok(subscription) => subscription,
         Err(error) if is_cursor_lost(error.kind) && reads_only_events(&headers) => {
             let mut frames = Vec::new();
@@ -76,11 +83,13 @@ async fn follow(mut subscription: Subscription, mut sink: Sink) -> Result<(), Go
                 }
             }
             Ok(Some(FeedItem::Heartbeat { cursor, time })) => {
-                sse::write_heartbeat(&mut frames.bytes, cursor, time);
+                let generation = subscription.generation();
+                sse::write_heartbeat(&mut frames.bytes, cursor, time, generation);
             }
             Ok(None) => {
                 let (cursor, time) = (subscription.cursor(), Timestamp::now());
-                sse::write_heartbeat(&mut frames.bytes, cursor, time);
+                let generation = subscription.generation();
+                sse::write_heartbeat(&mut frames.bytes, cursor, time, generation);
                 return frames.hand_over(&subscription, &mut sink).await;
             }
             Err(error) => {

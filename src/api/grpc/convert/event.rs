@@ -44,7 +44,7 @@ pub(in crate::api::grpc) fn events_to_pb(changes: &[Selected]) -> impl Iterator<
     changes.iter().flat_map(Selected::events).map(|event| event_to_pb(&event))
 }
 
-fn event_to_pb(event: &Event<'_>) -> pb::Event {
+pub(super) fn event_to_pb(event: &Event<'_>) -> pb::Event {
     pb::Event {
         id: event.id.to_string(),
         r#type: event_type_to_pb(event.event_type).into(),
@@ -142,7 +142,7 @@ fn batch_event(counts: &BatchCounts) -> pb::BatchEvent {
     }
 }
 
-fn event_type_to_pb(event_type: EventType) -> pb::EventType {
+pub(super) fn event_type_to_pb(event_type: EventType) -> pb::EventType {
     match event_type {
         EventType::LibraryCreated => pb::EventType::LibraryCreated,
         EventType::LibraryUpdated => pb::EventType::LibraryUpdated,
@@ -160,7 +160,7 @@ fn event_type_to_pb(event_type: EventType) -> pb::EventType {
     }
 }
 
-fn event_type_from_pb(number: i32) -> Result<EventType> {
+pub(super) fn event_type_from_pb(number: i32) -> Result<EventType> {
     let known = EventType::ALL.iter().copied();
     known
         .into_iter()
@@ -169,8 +169,13 @@ fn event_type_from_pb(number: i32) -> Result<EventType> {
 }
 
 /// A heartbeat.
-pub(in crate::api::grpc) fn heartbeat(cursor: Cursor, time: Timestamp) -> pb::SubscribeResponse {
-    let heartbeat = pb::Heartbeat { cursor: cursor.to_string(), time: Some(timestamp(time)) };
+pub(in crate::api::grpc) fn heartbeat(
+    cursor: Cursor,
+    time: Timestamp,
+    generation: Option<u64>,
+) -> pb::SubscribeResponse {
+    let (cursor, time) = (cursor.to_string(), Some(timestamp(time)));
+    let heartbeat = pb::Heartbeat { cursor, time, generation };
     pb::SubscribeResponse { item: Some(pb::subscribe_response::Item::Heartbeat(heartbeat)) }
 }
 
