@@ -13,6 +13,7 @@ pub mod export;
 mod feed;
 pub mod ingest;
 pub mod library;
+mod matches;
 mod metrics;
 mod purge;
 mod recover;
@@ -24,6 +25,7 @@ pub mod search;
 mod small;
 mod split;
 mod state;
+mod touched;
 mod writer;
 
 use std::sync::Arc;
@@ -40,6 +42,7 @@ use crate::store::StoreError;
 use crate::types::{Error, ErrorKind, Limits, Result, Revision};
 use consumers::Registry;
 use feed::Feed;
+use matches::Matches;
 use metrics::Metrics;
 use state::Published;
 use writer::{Command, Submission};
@@ -84,6 +87,8 @@ struct Inner {
     /// Ranks searches; bounded by `searches` in what waits for it.
     search_pool: rayon::ThreadPool,
     searches: Semaphore,
+    /// What filters of searches look at.
+    matches: Arc<Matches>,
     ingests: Arc<Semaphore>,
     /// Background work that must end before the store closes.
     tasks: TaskTracker,

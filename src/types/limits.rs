@@ -87,6 +87,11 @@ limits! {
     /// Operators, selections and brackets within each other in a filter (chains of `&&` and `||`
     /// aside): bounds the stack that parsing and evaluation take, about 10 KiB a level.
     filter_levels_max: usize = 32;
+    /// Memory for what filters of searches look at, of all libraries together: some 30 fields of
+    /// a million documents. Beyond this, libraries not searched with a filter for longest are read
+    /// again when they are; fields of one library that take more alone are read for every new
+    /// filter.
+    filter_memory_bytes_max: usize = 128 * MIB;
 
     /// Items a page when the client does not say.
     page_size_default: usize = 100;
