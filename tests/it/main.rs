@@ -5,6 +5,7 @@
 
 mod client;
 mod consumers;
+mod data_fixture;
 mod demo;
 mod documents;
 mod events;
