@@ -134,8 +134,14 @@ limits! {
 
     /// Events in one page of the events list, and read from the log at once.
     events_per_page_max: usize = 1_000;
-    /// Bytes of log that one subscription reads at once.
-    feed_read_bytes_target: usize = 256 * KIB;
+    /// Bytes of log that are read at once for subscriptions that the window is too short for.
+    feed_read_bytes_target: usize = 64 * KIB;
+    /// Bytes of the newest events kept in memory, in each format: some seconds of the fastest
+    /// ingest, so that readers that keep up never read the log.
+    feed_window_bytes_max: usize = 32 * MIB;
+    /// Bytes of events read from the log and kept in memory, in each format: what readers that
+    /// catch up close together share.
+    feed_cache_bytes_max: usize = 8 * MIB;
     /// Live subscriptions.
     subscriptions_max: usize = 10_000;
     /// Silence after which a subscription sends a heartbeat.

@@ -1,36 +1,55 @@
 //! `arrwdb.v1.EventService`: the feed as a stream of messages.
 
-use futures::StreamExt;
-use futures::stream::BoxStream;
+use bytes::Bytes;
+use futures::stream::{self, Empty};
 use tonic::{Request, Response, Status};
 
 use super::convert::event::{
-    events_request, events_to_pb, heartbeat, not_served, statistics_to_pb,
+    events_request, events_to_pb, not_served, statistics_to_pb, write_event, write_heartbeat,
 };
 use super::convert::read_at;
+use super::framed::FramedBody;
 use super::pages::{Pages, pages};
 use super::pb::event_service_server::EventService;
 use super::{Grpc, pb, reply, reply_stream};
-use crate::engine::changes::{FeedItem, Selected, Subscription};
-use crate::types::{Result as ArrwdbResult, StartAt, Timestamp};
+use crate::api::slot;
+use crate::engine::changes::{FeedPiece, Format, Subscription};
+use crate::types::{Cursor, ErrorKind, Result as ArrwdbResult, StartAt, Timestamp};
+
+/// Events as messages, which the engine keeps for all readers.
+const MESSAGES: Format = Format::new(slot::GRPC, write_event);
 
 #[tonic::async_trait]
 impl EventService for Grpc {
-    type SubscribeStream = BoxStream<'static, Result<pb::SubscribeResponse, Status>>;
+    /// Has nothing: the messages are in the response's [`FramedBody`].
+    type SubscribeStream = Empty<Result<pb::SubscribeResponse, Status>>;
 
     async fn subscribe(
         &self,
         request: Request<pb::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let request = request.into_inner();
-        not_served("filter", !request.filter.is_empty())?;
         not_served("snapshot", request.snapshot)?;
-        let types = &request.event_types;
-        let request = events_request(&request.library_id, types, &request.cursor, StartAt::Now)?;
+        let request = events_request(
+            &request.library_id,
+            &request.event_types,
+            &request.filter,
+            &request.cursor,
+            StartAt::Now,
+            self.engine.limits(),
+        )?;
         let subscription = self.engine.subscribe(request).await?;
-        let messages =
-            pages(&self.tasks, self.engine.limits(), move |pages| follow(subscription, pages));
-        reply_stream(messages.boxed())
+        let engine = self.engine.clone();
+        let messages = pages(&self.tasks, self.engine.limits(), async move |pages| {
+            let ended = follow(subscription, pages).await;
+            if ended.as_ref().is_err_and(|error| error.kind == ErrorKind::DeadlineExceeded) {
+                engine.client_stalled();
+            }
+            ended
+        });
+        let mut response = reply_stream(stream::empty())?;
+        response.extensions_mut().insert(FramedBody::new(messages));
+        Ok(response)
     }
 
     async fn list_events(
@@ -38,11 +57,16 @@ impl EventService for Grpc {
         request: Request<pb::ListEventsRequest>,
     ) -> Result<Response<pb::ListEventsResponse>, Status> {
         let request = request.into_inner();
-        not_served("filter", !request.filter.is_empty())?;
         let limit = Some(request.limit as usize).filter(|limit| *limit > 0);
         let at = read_at(request.min_revision, request.timeout_ms);
-        let types = &request.event_types;
-        let request = events_request(&request.library_id, types, &request.cursor, StartAt::Begin)?;
+        let request = events_request(
+            &request.library_id,
+            &request.event_types,
+            &request.filter,
+            &request.cursor,
+            StartAt::Begin,
+            self.engine.limits(),
+        )?;
         let page = self.engine.list_events(request, limit, at).await?;
         reply(pb::ListEventsResponse {
             events: events_to_pb(&page.changes).collect(),
@@ -63,24 +87,20 @@ impl EventService for Grpc {
 
 /// Sends what the subscription yields until the client leaves; at shutdown a last heartbeat with
 /// the cursor to go on from.
-async fn follow(
-    mut subscription: Subscription,
-    pages: Pages<pb::SubscribeResponse>,
-) -> ArrwdbResult<()> {
+async fn follow(mut subscription: Subscription, pages: Pages<Bytes>) -> ArrwdbResult<()> {
     loop {
-        let item = tokio::select! {
+        let piece = tokio::select! {
             biased;
             () = pages.left() => return Ok(()),
-            item = subscription.next() => item?,
+            piece = subscription.next_piece(MESSAGES) => piece?,
         };
-        match item {
-            Some(FeedItem::Changes(changes)) => {
-                let page = messages(&changes);
-                let events = page.len() as u64;
-                pages.send(page).await?;
-                subscription.delivered(events);
+        match piece {
+            Some(FeedPiece::Events { bytes, events }) => {
+                let length = bytes.len();
+                pages.send(vec![bytes]).await?;
+                subscription.delivered(events, length);
             }
-            Some(FeedItem::Heartbeat { cursor, time }) => {
+            Some(FeedPiece::Heartbeat { cursor, time }) => {
                 pages.send(vec![heartbeat(cursor, time)]).await?;
             }
             None => {
@@ -91,8 +111,8 @@ async fn follow(
     }
 }
 
-fn messages(changes: &[Selected]) -> Vec<pb::SubscribeResponse> {
-    let message =
-        |event| pb::SubscribeResponse { item: Some(pb::subscribe_response::Item::Event(event)) };
-    events_to_pb(changes).map(message).collect()
+fn heartbeat(cursor: Cursor, time: Timestamp) -> Bytes {
+    let mut out = Vec::new();
+    write_heartbeat(&mut out, cursor, time);
+    out.into()
 }

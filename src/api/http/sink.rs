@@ -48,6 +48,11 @@ impl Sink {
         }
     }
 
+    /// Whether a piece was not taken in time.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Acquire)
+    }
+
     /// Resolves when the client left.
     pub(super) async fn gone(&self) {
         self.pieces.closed().await;

@@ -9,7 +9,12 @@ use serde::Serialize;
 use super::dto::event::EventOut;
 use super::dto::{Shown, write};
 use super::problem::StreamError;
+use crate::api::slot;
+use crate::engine::changes::Format;
 use crate::types::{Cursor, Error, Event, Timestamp};
+
+/// Events as frames, which the engine keeps for all readers.
+pub(super) const FRAMES: Format = Format::new(slot::SSE, write_event);
 
 /// What a browser waits before it comes back, in milliseconds; part of the first frame.
 const RETRY_LINE: &[u8] = b"retry: 2000\n";

@@ -7,8 +7,8 @@ use super::library::EmbedderOut;
 use super::{Shown, Verbatim};
 use crate::engine::changes::{EventStatistics, EventsPage, SubscriberStatistics};
 use crate::types::{
-    BatchCounts, ChunkHead, Cursor, DocumentHead, Event, EventPayload, EventType, Library, Result,
-    Revision, Timestamp,
+    BatchCounts, ChunkHead, Cursor, DocumentHead, Event, EventPayload, EventType, Library, Match,
+    Result, Revision, Timestamp,
 };
 
 /// An event as clients see it: flat.
@@ -27,6 +27,9 @@ impl Serialize for EventOut<'_> {
         map.serialize_entry("last", &event.last)?;
         if let Some(batch_id) = event.batch_id {
             map.serialize_entry("batch_id", &Shown(batch_id))?;
+        }
+        if let Some(name) = event.matched.and_then(Match::name) {
+            map.serialize_entry("match", name)?;
         }
         match event.payload {
             EventPayload::Library { library, before } => library_fields(&mut map, library, before)?,
