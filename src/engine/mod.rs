@@ -23,6 +23,7 @@ mod resume;
 mod run;
 pub mod search;
 mod select;
+pub mod snapshot;
 mod split;
 mod state;
 mod subscription;

@@ -112,6 +112,16 @@ impl Subscription {
         }
     }
 
+    /// For a reader that has its cursor from elsewhere.
+    pub(super) fn without_first_heartbeat(mut self) -> Self {
+        self.fresh = false;
+        self
+    }
+
+    pub(super) fn filter(&self) -> &EventFilter {
+        &self.reader.filter
+    }
+
     /// Waits for the next item; `None` when the server shuts down. `cursor-expired` when the
     /// reader fell behind the floor. Safe to drop and call again: nothing is lost.
     pub async fn next(&mut self) -> Result<Option<FeedItem>> {

@@ -308,6 +308,7 @@ async fn a_cursor_that_cannot_be_honoured_is_said_so() {
         "event_types=heartbeat",
         "curser=begin",
         "filter=document.titel%20==%20'x'",
+        "snapshot=true&cursor=begin",
     ] {
         let request = http.request("GET", &format!("/v1/events/stream?{query}"));
         let reply = http.send(request.header("accept", "text/event-stream")).await;

@@ -104,6 +104,7 @@ impl Grpc {
             match self.item().await {
                 Item::Event(event) => return event,
                 Item::Heartbeat(_) => {}
+                other => panic!("{other:?}"),
             }
         }
     }

@@ -13,6 +13,7 @@ mod feed_client;
 mod feed_delivery;
 mod feed_docs;
 mod feed_filter;
+mod feed_snapshot;
 mod feed_stress;
 mod feed_verify;
 mod grpc_wire;

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use futures::stream::{self, Empty};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::convert::event::{
-    events_request, events_to_pb, not_served, statistics_to_pb, write_event, write_heartbeat,
+    events_request, events_to_pb, statistics_to_pb, write_event, write_heartbeat,
+    write_snapshot_document, write_snapshot_end,
 };
 use super::convert::read_at;
 use super::framed::FramedBody;
@@ -14,7 +16,8 @@ use super::pb::event_service_server::EventService;
 use super::{Grpc, pb, reply, reply_stream};
 use crate::api::slot;
 use crate::engine::changes::{FeedPiece, Format, Subscription};
-use crate::types::{Cursor, ErrorKind, Result as ArrwdbResult, StartAt, Timestamp};
+use crate::engine::snapshot::Snapshot;
+use crate::types::{Cursor, Error, ErrorKind, Result as ArrwdbResult, StartAt, Timestamp};
 
 /// Events as messages, which the engine keeps for all readers.
 const MESSAGES: Format = Format::new(slot::GRPC, write_event);
@@ -29,7 +32,7 @@ impl EventService for Grpc {
         request: Request<pb::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let request = request.into_inner();
-        not_served("snapshot", request.snapshot)?;
+        let with_snapshot = request.snapshot;
         let request = events_request(
             &request.library_id,
             &request.event_types,
@@ -38,9 +41,19 @@ impl EventService for Grpc {
             StartAt::Now,
             self.engine.limits(),
         )?;
-        let subscription = self.engine.subscribe(request).await?;
+        let (snapshot, subscription) = match with_snapshot {
+            true => {
+                let (snapshot, tail) = self.engine.subscribe_with_snapshot(request).await?;
+                (Some(snapshot), tail)
+            }
+            false => (None, self.engine.subscribe(request).await?),
+        };
+        let shutdown = self.engine.shutdown_token().clone();
         let engine = self.engine.clone();
         let messages = pages(&self.tasks, self.engine.limits(), async move |pages| {
+            if let Some(snapshot) = snapshot {
+                send_snapshot(snapshot, &shutdown, &pages).await?;
+            }
             let ended = follow(subscription, pages).await;
             if ended.as_ref().is_err_and(|error| error.kind == ErrorKind::DeadlineExceeded) {
                 engine.client_stalled();
@@ -82,6 +95,37 @@ impl EventService for Grpc {
         let request = request.into_inner();
         let at = read_at(request.min_revision, request.timeout_ms);
         reply(statistics_to_pb(&self.engine.event_statistics(at).await?))
+    }
+}
+
+/// Sends the documents, then the end with the cursor.
+async fn send_snapshot(
+    mut snapshot: Snapshot,
+    shutdown: &CancellationToken,
+    pages: &Pages<Bytes>,
+) -> ArrwdbResult<()> {
+    loop {
+        let documents = tokio::select! {
+            biased;
+            () = pages.left() => return Err(Error::new(ErrorKind::Cancelled, "the client left")),
+            () = shutdown.cancelled() => {
+                return Err(Error::unavailable("the server is shutting down"));
+            }
+            documents = snapshot.next() => documents?,
+        };
+        let mut messages = Vec::new();
+        match documents {
+            Some(documents) => {
+                for document in &documents {
+                    write_snapshot_document(&mut messages, document);
+                }
+                pages.send(vec![messages.into()]).await?;
+            }
+            None => {
+                write_snapshot_end(&mut messages, &snapshot);
+                return pages.send(vec![messages.into()]).await;
+            }
+        }
     }
 }
 

@@ -4,14 +4,16 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Version};
 use axum::response::Response;
+use tokio_util::sync::CancellationToken;
 
 use super::dto::event::{EventStatisticsOut, EventsOut, event_types};
 use super::params::{Params, header_strict, header_text};
 use super::problem::Problem;
 use super::reply::{event_stream, json};
 use super::sink::{Gone, Sink};
-use super::{HttpState, sink, sse};
+use super::{HttpState, shutting_down, sink, sse};
 use crate::engine::changes::{EventsRequest, FeedPiece, Subscription};
+use crate::engine::snapshot::Snapshot;
 use crate::types::{ErrorKind, Filter, FilterScope, Limits, Result, StartAt, Timestamp};
 
 pub(super) async fn stream(
@@ -21,15 +23,19 @@ pub(super) async fn stream(
     mut params: Params,
 ) -> Result<Response, Problem> {
     let mut request = events_request(&mut params, StartAt::Now, state.engine.limits())?;
-    if params.flag("snapshot")?.unwrap_or_default() {
-        return Err(super::params::unimplemented("snapshot").into());
-    }
+    let mut with_snapshot = params.flag("snapshot")?.unwrap_or_default();
     params.finish()?;
     if let Some(id) = header_strict(&headers, "last-event-id")? {
+        // It had an id: so it has the whole snapshot, and goes on behind it.
+        with_snapshot = false;
         request.start = id.parse()?;
     }
-    let subscription = match state.engine.subscribe(request).await {
-        Ok(subscription) => subscription,
+    let begun = match with_snapshot {
+        true => state.engine.subscribe_with_snapshot(request).await.map(|(s, t)| (Some(s), t)),
+        false => state.engine.subscribe(request).await.map(|tail| (None, tail)),
+    };
+    let (snapshot, subscription) = match begun {
+        Ok(begun) => begun,
         Err(error) if is_cursor_lost(error.kind) && reads_only_events(&headers) => {
             let mut frames = Vec::new();
             sse::write_retry(&mut frames);
@@ -38,12 +44,11 @@ pub(super) async fn stream(
         }
         Err(error) => return Err(error.into()),
     };
+    let shutdown = state.engine.shutdown_token().clone();
     let engine = state.engine.clone();
     let body = sink::body(&state.tasks, state.engine.limits(), "events", |mut sink| async move {
-        let mut begin = Vec::new();
-        sse::write_retry(&mut begin);
         // A client that left needs to hear nothing.
-        let left = follow(subscription, begin, &mut sink).await.is_err();
+        let left = send(snapshot, subscription, &shutdown, &mut sink).await.is_err();
         // In HTTP/1.1 it is the connection that stalls, and that is counted.
         if left && sink.is_stalled() && version == Version::HTTP_2 {
             engine.client_stalled();
@@ -52,8 +57,60 @@ pub(super) async fn stream(
     Ok(event_stream(body))
 }
 
-/// Sends what the stream begins with, in one piece with the first item, a heartbeat, then
-/// what the subscription yields until the client leaves or the feed ends.
+/// Sends the snapshot, if there is one, then what the subscription yields.
+async fn send(
+    snapshot: Option<Snapshot>,
+    subscription: Subscription,
+    shutdown: &CancellationToken,
+    sink: &mut Sink,
+) -> Result<(), Gone> {
+    let mut begin = Vec::new();
+    sse::write_retry(&mut begin);
+    let Some(snapshot) = snapshot else { return follow(subscription, begin, sink).await };
+    match send_snapshot(snapshot, begin, shutdown, sink).await? {
+        Ok(()) => follow(subscription, Vec::new(), sink).await,
+        Err(error) => {
+            let mut frame = Vec::new();
+            sse::write_stream_error(&mut frame, &error);
+            sink.send(frame).await
+        }
+    }
+}
+
+/// Sends what the stream begins with and the documents, none with an id, then the end with the
+/// cursor: a client that is cut before has no cursor and begins again.
+async fn send_snapshot(
+    mut snapshot: Snapshot,
+    begin: Vec<u8>,
+    shutdown: &CancellationToken,
+    sink: &mut Sink,
+) -> Result<Result<()>, Gone> {
+    let mut frames = begin;
+    loop {
+        let page = tokio::select! {
+            biased;
+            () = sink.gone() => return Err(Gone),
+            () = shutdown.cancelled() => return Ok(Err(shutting_down())),
+            page = snapshot.next() => page,
+        };
+        match page {
+            Ok(Some(documents)) => {
+                for document in &documents {
+                    sse::write_snapshot_document(&mut frames, document);
+                }
+                sink.send(std::mem::take(&mut frames)).await?;
+            }
+            Ok(None) => {
+                sse::write_snapshot_end(&mut frames, &snapshot, Timestamp::now());
+                return sink.send(frames).await.map(Ok);
+            }
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+}
+
+/// Sends what the stream begins with, in one piece with the first item (a heartbeat, unless there
+/// was a snapshot), then what the subscription yields until the client leaves or the feed ends.
 async fn follow(
     mut subscription: Subscription,
     begin: Vec<u8>,

@@ -7,6 +7,7 @@ use super::{library_ref, metadata_to_pb, timestamp};
 use crate::api::grpc::framed::write_framed;
 use crate::api::grpc::pb;
 use crate::engine::changes::{EventStatistics, EventsRequest, Selected};
+use crate::engine::snapshot::{Snapshot, SnapshotDocument};
 use crate::types::{
     BatchCounts, Cursor, DocumentHead, Error, ErrorKind, Event, EventPayload, EventType, Filter,
     FilterScope, Library, Limits, Match, Result, StartAt, Timestamp,
@@ -194,6 +195,26 @@ pub(in crate::api::grpc) fn write_event(out: &mut Vec<u8>, event: &Event<'_>) {
 pub(in crate::api::grpc) fn write_heartbeat(out: &mut Vec<u8>, cursor: Cursor, time: Timestamp) {
     let heartbeat = pb::Heartbeat { cursor: cursor.to_string(), time: Some(timestamp(time)) };
     write_item(out, pb::subscribe_response::Item::Heartbeat(heartbeat));
+}
+
+/// Writes a document of a snapshot as a message of a subscription, with its prefix.
+pub(in crate::api::grpc) fn write_snapshot_document(out: &mut Vec<u8>, one: &SnapshotDocument) {
+    let message = pb::SnapshotDocument {
+        library_id: one.library_id.to_string(),
+        timestamp: Some(timestamp(one.document.updated_at)),
+        revision: one.document.revision.0,
+        document: Some(document_event(&one.document)),
+    };
+    write_item(out, pb::subscribe_response::Item::SnapshotDocument(message));
+}
+
+/// Writes the end of a snapshot as a message of a subscription, with its prefix.
+pub(in crate::api::grpc) fn write_snapshot_end(out: &mut Vec<u8>, snapshot: &Snapshot) {
+    let message = pb::SnapshotEnd {
+        cursor: snapshot.cursor().to_string(),
+        total_documents: snapshot.total_documents(),
+    };
+    write_item(out, pb::subscribe_response::Item::SnapshotEnd(message));
 }
 
 fn write_item(out: &mut Vec<u8>, item: pb::subscribe_response::Item) {
