@@ -11,9 +11,10 @@ use std::thread::available_parallelism;
 
 use async_trait::async_trait;
 use model2vec_rs::model::StaticModel;
+use tokio::sync::oneshot;
 
 use super::{EmbedError, Embedder, Purpose};
-use crate::types::EmbedderRef;
+use crate::types::{EmbedderRef, background};
 
 /// The model's id, pinned in every library made with it.
 pub const MODEL_ID: &str = "minilm-static-256";
@@ -34,10 +35,13 @@ const INLINE_BYTES_MAX: usize = 1_024;
 /// The model `minilm-static-256`, English, 256 dimensions. Cheap to clone; clones share the model.
 ///
 /// Errors: `Text` for a text in which it knows no word. Cost: some 20–60 µs of one core per 100
-/// words; a call runs on one blocking thread, so as many cores are busy as there are calls.
+/// words; a call runs on one thread, so as many cores are busy as there are calls. Documents are
+/// embedded on background threads, so that a query is answered while a stream comes in.
 #[derive(Debug, Clone)]
 pub struct StaticEmbedder {
     model: Arc<OnceLock<StaticModel>>,
+    /// For documents; not there before the first that is not embedded where it is.
+    pool: Arc<OnceLock<Option<rayon::ThreadPool>>>,
     reference: EmbedderRef,
 }
 
@@ -46,7 +50,7 @@ impl StaticEmbedder {
     #[must_use]
     pub fn new() -> Self {
         let reference = EmbedderRef { id: MODEL_ID.into(), sha256: MODEL_SHA256.into() };
-        Self { model: Arc::default(), reference }
+        Self { model: Arc::default(), pool: Arc::default(), reference }
     }
 
     /// How many calls at once leave enough of the machine to the rest of the server: half of its
@@ -75,7 +79,7 @@ impl Embedder for StaticEmbedder {
 
     async fn embed(
         &self,
-        _purpose: Purpose,
+        purpose: Purpose,
         texts: Vec<Arc<str>>,
     ) -> Result<Vec<Vec<f32>>, EmbedError> {
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
@@ -85,14 +89,30 @@ impl Embedder for StaticEmbedder {
             return encode(model, &texts);
         }
         let model = Arc::clone(&self.model);
-        let call = tokio::task::spawn_blocking(move || encode(model.get_or_init(load), &texts));
-        call.await.unwrap_or_else(|failure| {
-            if failure.is_panic() {
-                return Err(EmbedError::Broken("the model panicked".into()));
+        let (answer, call) = oneshot::channel();
+        let work = move || {
+            // The caller may have left while this waited.
+            if !answer.is_closed() {
+                let _ = answer.send(encode(model.get_or_init(load), &texts));
             }
-            Err(EmbedError::Unavailable { reason: "shutting down".into(), retry_after: None })
-        })
+        };
+        match (purpose, self.pool.get_or_init(start_pool)) {
+            (Purpose::Document, Some(pool)) => pool.spawn(work),
+            _ => drop(tokio::task::spawn_blocking(work)),
+        }
+        // Nothing drops the answer but a panic.
+        call.await.unwrap_or_else(|_| Err(EmbedError::Broken("the model panicked".into())))
     }
+}
+
+fn start_pool() -> Option<rayon::ThreadPool> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(StaticEmbedder::calls_in_flight_max())
+        .thread_name(|number| format!("embed-{number}"))
+        .start_handler(|_| background::lower_priority())
+        .panic_handler(|_| tracing::error!("the model panicked"))
+        .build();
+    pool.inspect_err(|error| tracing::warn!(%error, "no threads of its own for embedding")).ok()
 }
 
 fn load() -> StaticModel {

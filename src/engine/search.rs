@@ -73,6 +73,9 @@ pub struct Hit {
 
 /// Hits that are read in the same go as the ranking: the usual reply needs nothing more.
 const FIRST_HITS: usize = 16;
+/// A search that scans at most so many bytes (half a millisecond's work) runs on the thread that
+/// took the request.
+const INLINE_SCAN_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Ranked hits, one ranking for each query, all at one revision. Holds the state that it was
 /// ranked on; drop it to free it.
@@ -262,7 +265,8 @@ impl Engine {
         Ok(Resolved { vector, k, distance_max: query.distance_threshold })
     }
 
-    /// Ranks on the pool for searches, and reads the first hits there as well.
+    /// Ranks and reads the first hits: a small library's where it is, so that the answer does not
+    /// wait for a busy machine to run another thread; others on the pool for searches.
     async fn rank(&self, reader: HitReader, queries: Vec<Resolved>) -> Result<Vec<Ranking>> {
         let _place = self.inner.searches.try_acquire().map_err(|_| {
             let most = self.inner.limits.searches_waiting_max;
@@ -270,6 +274,9 @@ impl Engine {
             Error::new(ErrorKind::ResourceExhausted, detail)
                 .retry_after(std::time::Duration::from_millis(100))
         })?;
+        if reader.library.view.scan_bytes(queries.len()) <= INLINE_SCAN_BYTES_MAX {
+            return rank(&reader, &queries).map_err(store_error);
+        }
         let (answer, ranked) = oneshot::channel();
         self.inner.search_pool.spawn(move || {
             // The caller may have left while this waited.

@@ -70,11 +70,17 @@ impl View {
     /// single-precision distances of the rows that the pass could not rule out.
     #[must_use]
     pub fn search(&self, queries: &[Query<'_>]) -> Vec<Vec<Neighbour>> {
-        let code_bytes = 64 * self.flat.shape().code_lanes();
-        let rows: usize = self.flat.parts().iter().map(|part| part.block().len()).sum();
-        let work = rows * code_bytes * queries.len();
-        let threads = (work / BYTES_PER_THREAD_MIN).clamp(1, rayon::current_num_threads());
+        let wanted = self.scan_bytes(queries.len()) / BYTES_PER_THREAD_MIN;
+        let threads = wanted.clamp(1, rayon::current_num_threads());
         self.search_with(queries, Kernels::best(), threads)
+    }
+
+    /// Bytes that a search of so many queries looks at, each query's counted: some 10 to 20 GB are
+    /// a second's work of a core.
+    #[must_use]
+    pub fn scan_bytes(&self, queries: usize) -> usize {
+        let rows: usize = self.flat.parts().iter().map(|part| part.block().len()).sum();
+        rows * 64 * self.flat.shape().code_lanes() * queries
     }
 
     /// As [`View::search`], with these kernels and in so many pieces.

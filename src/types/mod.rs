@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+pub mod background;
 pub mod change;
 pub mod clock;
 pub mod codec;

@@ -126,6 +126,7 @@ fn crates_are_named_only_in_their_rooms() {
     let rules: &[(&str, &[&str])] = &[
         ("fjall", &["store/"]),
         ("model2vec_rs", &["embed/"]),
+        ("thread_priority", &["types/background.rs"]),
         ("text_splitter", &["engine/split.rs"]),
         ("prost::", &["api/grpc/", "cli/"]),
         ("prost_types", &["api/grpc/", "cli/"]),
