@@ -231,6 +231,8 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
+        // hyper takes no less.
+        .max_buf_size(limits.http1_buffer_bytes_max.max(8 << 10))
         .header_read_timeout(Duration::from_millis(limits.header_read_ms));
     builder
         .http2()

@@ -17,8 +17,8 @@ use crate::types::{ChangeHead, ChangeKind, DocumentHead, Event, Library, Library
 pub const FORMATS_MAX: usize = 2;
 
 /// Bytes of events that a run holds, in whichever format, unless one change has more: encoding it
-/// takes some 0.1 ms, and it is what a reader that stalls keeps in memory.
-const RUN_BYTES_TARGET: usize = 32 << 10;
+/// takes less than 0.1 ms, and a reader that stalls keeps some of this size in memory.
+const RUN_BYTES_TARGET: usize = 16 << 10;
 
 /// How a transport writes an event: the same bytes for the same event, always.
 #[derive(Clone, Copy)]

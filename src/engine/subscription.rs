@@ -19,13 +19,13 @@ use super::select::{EventFilter, Selected};
 use crate::types::{Cursor, Match, Result, Timestamp};
 
 /// Bytes at which a piece that is put together is full; it has at most one event more.
-const PIECE_BYTES_TARGET: usize = 32 << 10;
+const PIECE_BYTES_TARGET: usize = 16 << 10;
 /// Bytes up to which a run is handed out as it is. What is larger is copied piece by piece, so
 /// that a reader which stalls does not keep it in memory.
-const SHARED_BYTES_MAX: usize = 64 << 10;
+const SHARED_BYTES_MAX: usize = 32 << 10;
 /// Bytes below which runs are copied together when there are more of them: sending a piece costs
 /// more than copying it.
-const SHARED_BYTES_MIN: usize = 8 << 10;
+const SHARED_BYTES_MIN: usize = 4 << 10;
 
 /// What a subscription yields.
 #[derive(Debug, Clone)]

@@ -169,6 +169,9 @@ limits! {
     /// The same for all requests of a connection: several times that of one, so that a paused
     /// upload does not hold the requests beside it.
     http2_connection_window_bytes: usize = 8 * MIB;
+    /// The head of one HTTP/1.1 request, and bytes of one reply that wait for a client that is slow
+    /// to take them, before the last piece that fits; at least 8 KiB.
+    http1_buffer_bytes_max: usize = 16 * KIB;
     /// Bytes of one reply that wait for a client that is slow to take them.
     http2_send_buffer_bytes_max: usize = 128 * KIB;
     /// Silence after which an HTTP/2 client is asked whether it is still there, so that one that

@@ -133,6 +133,7 @@ async fn send_snapshot(
 /// the cursor to go on from.
 async fn follow(mut subscription: Subscription, pages: Pages<Bytes>) -> ArrwdbResult<()> {
     loop {
+        pages.ready().await?;
         let piece = tokio::select! {
             biased;
             () = pages.left() => return Ok(()),

@@ -118,6 +118,7 @@ async fn follow(
 ) -> Result<(), Gone> {
     let mut frame = begin;
     loop {
+        sink.ready().await?;
         let piece = tokio::select! {
             biased;
             () = sink.gone() => return Err(Gone),
