@@ -19,7 +19,7 @@ use harness::measure::{Latencies, Span, grouped, row};
 use harness::server::Server;
 use harness::{Outcome, corpus, runtime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 const LIBRARY: &str = "docs";
@@ -101,9 +101,9 @@ fn main() -> Outcome {
         runtime.block_on(catch_up(100_000))?;
     }
     if wanted("lagging") {
-        println!("memory of subscribers that take nothing and are 100 000 events behind");
+        println!("memory of subscribers that take nothing and are over 100 000 events behind");
         for transport in TRANSPORTS {
-            runtime.block_on(lagging(transport, 500))?;
+            runtime.block_on(lagging(transport))?;
         }
     }
     Ok(())
@@ -263,42 +263,51 @@ async fn catch_up(documents: usize) -> Outcome {
 }
 
 /// Subscribers that read nothing but what tells that they stand: what each adds to the server's
-/// memory when the feed has gone on without them.
-async fn lagging(transport: Transport, subscribers: usize) -> Outcome {
+/// memory. They begin at places far enough from each other that they share nothing; the first ones
+/// fill what the server has free, and do not count.
+async fn lagging(transport: Transport) -> Outcome {
+    const FIRST: usize = 500;
+    const SUBSCRIBERS: usize = 1_000;
     let (server, client) = server("fsync").await?;
-    // The window and the cache are filled before, by a reader that keeps up and one that does not.
-    let filled = 50_000;
-    let reader = follow(server.address, transport, "now", Asked::All, Asked::All.events(filled));
-    let reader = reader.await?;
-    client.load(LIBRARY, corpus::small(0, filled)).await?;
-    reader.await??;
-    let again = Asked::All.events(filled) + 1;
-    follow(server.address, transport, "begin", Asked::All, again).await?.await??;
-    let before = server.resident_mb();
-    let (mut over_sse, mut over_grpc) = (Vec::new(), Vec::new());
-    for _ in 0..subscribers {
+    let documents = 80_000;
+    client.load(LIBRARY, corpus::small(0, documents)).await?;
+    let (mut over_sse, mut over_grpc, mut before) = (Vec::new(), Vec::new(), 0.0);
+    for n in 0..FIRST + SUBSCRIBERS {
+        if n == FIRST {
+            before = resting_mb(&server).await;
+        }
+        let cursor = format!("revision:{}", 20 * n);
         match transport {
             Transport::Sse => {
-                over_sse.push(Sse::subscribe(server.address, "begin", Asked::All).await?);
+                // One that takes nothing takes nothing in its socket either.
+                let socket = TcpSocket::new_v4()?;
+                socket.set_recv_buffer_size(4_096)?;
+                let stream = socket.connect(server.address).await?;
+                over_sse.push(Sse::over(stream, &cursor, Asked::All).await?);
             }
             Transport::Grpc => {
                 let client = Client::connect(server.address).await?;
                 let path = "/arrwdb.v1.EventService/Subscribe";
-                let mut messages = client.uncooked(path, Asked::All.request("begin")).await?;
+                let mut messages = client.uncooked(path, Asked::All.request(&cursor)).await?;
                 messages.message().await?;
                 over_grpc.push((client, messages));
             }
         }
     }
-    // Whatever is sent ahead of a client is sent by now.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let each = (server.resident_mb() - before) * 1024.0 / subscribers as f64;
+    let each = (resting_mb(&server).await - before) * 1024.0 / SUBSCRIBERS as f64;
+    let events = grouped(Asked::All.events(documents) as f64);
     row(
-        &format!("{transport:?}, {subscribers} subscribers"),
+        &format!("{transport:?}, {SUBSCRIBERS} subscribers"),
         format!("{each:.1} KB each"),
-        format!("{before:.0} MB before; {} events behind", grouped(again as f64)),
+        format!("{before:.0} MB before; {events} events written"),
     );
     Ok(())
+}
+
+/// Memory in use when whatever is sent ahead of a client is sent.
+async fn resting_mb(server: &Server) -> f64 {
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    server.resident_mb()
 }
 
 /// A subscriber that counts `events` and then leaves; returns when its subscription stands.
@@ -355,7 +364,10 @@ struct Sse {
 impl Sse {
     /// Returns when the first frame has come, a heartbeat: the subscription stands.
     async fn subscribe(address: SocketAddr, cursor: &str, asked: Asked) -> Outcome<Self> {
-        let mut stream = TcpStream::connect(address).await?;
+        Self::over(TcpStream::connect(address).await?, cursor, asked).await
+    }
+
+    async fn over(mut stream: TcpStream, cursor: &str, asked: Asked) -> Outcome<Self> {
         stream.set_nodelay(true)?;
         let request = format!(
             "GET /v1/events/stream?cursor={cursor}{} HTTP/1.1\r\nHost: arrwdb\r\n\
