@@ -72,6 +72,25 @@ async fn held(server: &Server, library: &str) -> Fold {
     }
 }
 
+/// What a library's export holds, and its cursor.
+async fn export(server: &Server, library: &str) -> (Fold, String) {
+    let url = server.url(&format!("/v1/libraries/{library}/documents/stream"));
+    let text = server.http.get(url).send().await.expect("answered").text().await.expect("text");
+    let mut lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let last = lines.pop().expect("a last line");
+    assert_eq!(
+        (&last["status"], &last["total_documents"]),
+        (&json!("complete"), &json!(lines.len()))
+    );
+    let document = |one: &Value| {
+        let text = |name: &str| one[name].as_str().expect("text").to_owned();
+        let n = one["metadata"]["n"].as_i64().expect("a number");
+        ((library.to_owned(), text("id")), (text("title"), n))
+    };
+    (lines.iter().map(document).collect(), last["cursor"].as_str().expect("a cursor").to_owned())
+}
+
 /// Adds, changes and deletes documents until told to stop.
 async fn write(server: &Server, library: &str, writer: usize, stop: &AtomicBool) {
     let url = server.url(&format!("/v1/libraries/{library}/documents"));
@@ -94,7 +113,7 @@ async fn write(server: &Server, library: &str, writer: usize, stop: &AtomicBool)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fold_of_snapshot_and_tail_is_the_servers_state_while_writers_run() {
+async fn a_fold_of_snapshot_or_export_and_tail_is_the_servers_state_while_writers_run() {
     let server = Arc::new(Server::start().await);
     let library = create_library(&server, "a").await;
     let lines: Vec<_> = (0..700).map(|n| document(&format!("old{n}"), 1)).collect();
@@ -105,8 +124,18 @@ async fn a_fold_of_snapshot_and_tail_is_the_servers_state_while_writers_run() {
         let (server, library, stop) = (Arc::clone(&server), library.clone(), Arc::clone(&stop));
         writers.push(tokio::spawn(async move { write(&server, &library, writer, &stop).await }));
     }
-    // One after the other, each into the midst of the writes; the last few with a filter.
+    // One after the other, each into the midst of the writes: from exports, from snapshots, the
+    // last few with a filter.
     let mut folds = Vec::new();
+    for _ in 0..3 {
+        let (mut state, cursor) = export(&server, &library).await;
+        let mut sse = Sse::open(&server, &format!("cursor={cursor}"), None).await;
+        for _ in 0..5 {
+            let frame = sse.event().await;
+            fold(&mut state, &frame);
+        }
+        folds.push((false, sse, state));
+    }
     for round in 0..8 {
         let filtered = round >= 5;
         // What is no document's event has nothing to be matched.
