@@ -19,6 +19,8 @@ use crate::types::{
 pub struct SearchRequest {
     /// One or several; they share a pass over memory and one revision.
     pub queries: Vec<SearchQuery>,
+    /// Whether they came as a list: then a fault names the query's place in it.
+    pub listed: bool,
     /// Whether hits carry their text.
     pub include_text: bool,
     /// Whether approximation is forbidden.
@@ -226,10 +228,9 @@ impl Engine {
         let state = self.state_at(request.at).await?;
         let library = Arc::clone(state.library(library)?);
         let mut queries = Vec::with_capacity(request.queries.len());
-        let many = request.queries.len() > 1;
         for (place, query) in request.queries.into_iter().enumerate() {
             let resolved = self.resolve(&library.library, query, request.k_max).await;
-            queries.push(resolved.map_err(|error| match many {
+            queries.push(resolved.map_err(|error| match request.listed {
                 true => error.within(&format!("queries[{place}]")),
                 false => error,
             })?);

@@ -508,8 +508,8 @@ impl Wire for Grpc {
             pb::GetLibraryStatisticsRequest { library_id: id.into(), ..Default::default() };
         let reply = answer(self.libraries.clone().get_library_statistics(request).await)?;
         Ok(json!({"id": reply.library_id, "name": reply.name, "num_documents": reply.num_documents,
-            "num_chunks": reply.num_chunks, "segments": reply.num_segments,
-            "tombstones": reply.num_tombstones, "index_bytes": reply.index_bytes,
+            "num_chunks": reply.num_chunks, "num_segments": reply.num_segments,
+            "num_tombstones": reply.num_tombstones, "index_bytes": reply.index_bytes,
             "revision": reply.revision.to_string()}))
     }
 

@@ -269,3 +269,23 @@ async fn the_lines_of_a_search_have_golden_bytes() {
     assert_eq!(both.fault().violations[0].0, "k");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_of_a_listed_query_names_its_place_even_when_it_is_the_only_one() {
+    let server = Server::start().await;
+    let http = Http::of(&server);
+    http.vectors("l", "dot", 2).await;
+    let grpc = Grpc::of(&server).await;
+    let query = |k: u32| json!({"embedding": [1, 1], "k": k});
+    for (body, field) in [
+        (query(0), "k"),
+        (json!({"queries": [query(0)]}), "queries[0].k"),
+        (json!({"queries": [query(1), query(0)]}), "queries[1].k"),
+    ] {
+        for outcome in [http.search("l", body.clone()).await, grpc.search("l", body.clone()).await]
+        {
+            assert_eq!(outcome.expect_err("no hits").violations[0].0, field);
+        }
+    }
+    server.stop().await;
+}

@@ -26,6 +26,7 @@ async fn a_document_is_found_and_followed_and_survives_a_restart() {
             k: Some(3),
             distance_threshold: None,
         }],
+        listed: false,
         include_text: true,
         exact: false,
         k_max: 10,

@@ -160,6 +160,7 @@ async fn check_search(
     let metric = library.library.metric;
     let request = SearchRequest {
         queries: vec![SearchQuery { by, k: Some(k), distance_threshold: threshold }],
+        listed: false,
         include_text: true,
         exact: true,
         k_max: 1_000,

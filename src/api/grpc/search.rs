@@ -57,7 +57,8 @@ fn search_request(request: pb::SearchRequest, k_max: usize) -> ArrwdbResult<Sear
         k: request.k,
         distance_threshold: request.distance_threshold,
     };
-    let queries = if request.queries.is_empty() {
+    let listed = !request.queries.is_empty();
+    let queries = if !listed {
         vec![query(single)?]
     } else if single.query.is_some() || !single.embedding.is_empty() {
         return Err(Error::invalid("queries", "excludes query and embedding beside it"));
@@ -72,6 +73,7 @@ fn search_request(request: pb::SearchRequest, k_max: usize) -> ArrwdbResult<Sear
     };
     Ok(SearchRequest {
         queries,
+        listed,
         include_text: request.include_text.unwrap_or(true),
         exact: request.exact,
         k_max,

@@ -21,8 +21,9 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     json_bytes(status, to_bytes(value))
 }
 
-/// An answer of bytes that are JSON.
-pub(super) fn json_bytes(status: StatusCode, bytes: Vec<u8>) -> Response {
+/// An answer of bytes that are JSON. Ends with a newline, for those who read it in a terminal.
+pub(super) fn json_bytes(status: StatusCode, mut bytes: Vec<u8>) -> Response {
+    bytes.push(b'\n');
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);

@@ -84,8 +84,8 @@ pub(in crate::api::http) struct LibraryStatisticsOut<'a> {
     name: &'a str,
     num_documents: u64,
     num_chunks: u64,
-    segments: u64,
-    tombstones: u64,
+    num_segments: u64,
+    num_tombstones: u64,
     index_bytes: u64,
     revision: Shown<Revision>,
 }
@@ -97,8 +97,8 @@ impl<'a> From<&'a LibraryStatistics> for LibraryStatisticsOut<'a> {
             name: statistics.library.name.as_str(),
             num_documents: statistics.counts.documents,
             num_chunks: statistics.counts.chunks,
-            segments: statistics.segments,
-            tombstones: statistics.tombstones,
+            num_segments: statistics.segments,
+            num_tombstones: statistics.tombstones,
             index_bytes: statistics.index_bytes,
             revision: Shown(statistics.revision),
         }

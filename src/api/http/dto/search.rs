@@ -125,6 +125,7 @@ impl SearchIn {
             ef: self.ef,
         };
         Ok(SearchRequest {
+            listed: self.queries.is_some(),
             queries: match self.queries {
                 None => vec![one.into_query()?],
                 Some(queries) => several(queries, &one, limits)?,
