@@ -264,9 +264,9 @@ async fn a_storm_of_readers_that_come_back_shares_its_passes_over_the_log() {
     for (n, seen) in storm.expect("in time").into_iter().enumerate() {
         assert_eq!(seen, log[1 + n % 20..]);
     }
-    // What was written meanwhile is read from the log too, the window being so small.
+    // However far they drift apart, which is as the threads run: the cache holds a part of the log.
     let together = reads().await - before;
-    assert!(together < 40 * alone, "{together} reads for 1 000 readers, {alone} for one");
+    assert!(together < 1_000 * alone / 5, "{together} reads for 1 000 readers, {alone} for one");
     server.stop().await;
 }
 
