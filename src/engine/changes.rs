@@ -99,6 +99,15 @@ impl Engine {
     /// `cursor-unknown` for a start that cannot be honoured, `not-found` for an unknown library
     /// name, `resource-exhausted` when `limits.subscriptions_max` are live.
     pub async fn subscribe(&self, request: EventsRequest) -> Result<Subscription> {
+        loop {
+            match self.subscribe_once(request.clone()).await {
+                Err(error) if is_overtaken(request.start, &error) => {}
+                subscribed => return subscribed,
+            }
+        }
+    }
+
+    async fn subscribe_once(&self, request: EventsRequest) -> Result<Subscription> {
         let (filter, position) = self.start(request).await?;
         let tail = self.inner.feed.tail();
         // Where it stands in events and time is known at the tail; else the next change tells.
@@ -134,6 +143,19 @@ impl Engine {
         at: ReadAt,
     ) -> Result<EventsPage> {
         self.state_at(at).await?;
+        loop {
+            match self.page_of_events(request.clone(), limit).await {
+                Err(error) if is_overtaken(request.start, &error) => {}
+                page => return page,
+            }
+        }
+    }
+
+    async fn page_of_events(
+        &self,
+        request: EventsRequest,
+        limit: Option<usize>,
+    ) -> Result<EventsPage> {
         let limits = &self.inner.limits;
         let limit = limit.filter(|n| *n > 0).unwrap_or(limits.page_size_default);
         let limit = limit.min(limits.events_per_page_max);
@@ -216,12 +238,17 @@ impl Engine {
             types => types.iter().fold(0, |set, one| set | one.bit()),
         };
         let filter = EventFilter { library, types, expression: request.filter.map(Arc::new) };
+        Ok((filter, self.start_cursor(request.start).await?))
+    }
+
+    /// The cursor to start behind; `cursor-expired` or `cursor-unknown` where there is none.
+    pub(super) async fn start_cursor(&self, start: StartAt) -> Result<Cursor> {
         let bounds = self.inner.log.bounds().await.map_err(log_error)?;
         let tail = self.inner.feed.tail().revision;
-        let revision = match request.start {
+        let revision = match start {
             StartAt::Cursor(cursor) => {
                 check_cursor(&bounds, tail, cursor)?;
-                return Ok((filter, cursor));
+                return Ok(cursor);
             }
             StartAt::Now => tail,
             StartAt::Begin => Revision(bounds.floor.0.saturating_sub(1)),
@@ -231,7 +258,7 @@ impl Engine {
                 revision
             }
         };
-        Ok((filter, Cursor::after(epoch_of(&bounds, revision), revision)))
+        Ok(Cursor::after(epoch_of(&bounds, revision), revision))
     }
 
     /// The run that has the change after `after`, up to `tail` at most, from the window or the
@@ -264,8 +291,14 @@ impl Engine {
     }
 }
 
+/// Whether the log was trimmed past a start that names no place of its own, while it was resolved:
+/// it is resolved anew, and cannot be behind the floor for long.
+fn is_overtaken(start: StartAt, error: &Error) -> bool {
+    error.kind == ErrorKind::CursorExpired && matches!(start, StartAt::Begin | StartAt::Time(_))
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn log_error(error: ReadError) -> Error {
+pub(super) fn log_error(error: ReadError) -> Error {
     tracing::error!(%error, "log read failed");
     match error {
         ReadError::Trimmed { .. } => Error::new(ErrorKind::CursorExpired, "trimmed away"),

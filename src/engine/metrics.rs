@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::{Atomic, ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::changes::EventStatistics;
+use super::consumers::ConsumerView;
 use super::{Engine, ReadAt};
 use crate::types::{BatchCounts, Error, Result};
 
@@ -35,6 +36,9 @@ pub(super) struct Metrics {
     search_seconds: Histogram,
     search_queries: Counter,
     search_failures: Counter,
+    trims: Counter,
+    trimmed_bytes: Counter,
+    acknowledgements: Counter,
 }
 
 impl Metrics {
@@ -57,6 +61,9 @@ impl Metrics {
             search_seconds: seconds(),
             search_queries: Counter::default(),
             search_failures: Counter::default(),
+            trims: Counter::default(),
+            trimmed_bytes: Counter::default(),
+            acknowledgements: Counter::default(),
         }
     }
 
@@ -127,11 +134,23 @@ impl Metrics {
         self.search_failures.inc();
     }
 
-    /// With what the statistics know, as OpenMetrics text.
-    fn to_text(&self, statistics: &EventStatistics) -> Result<String> {
+    /// The log's floor moved, which freed so much.
+    pub(super) fn trimmed(&self, bytes: u64) {
+        self.trims.inc();
+        self.trimmed_bytes.inc_by(bytes);
+    }
+
+    /// A durable consumer's owner acknowledged, durably.
+    pub(super) fn acknowledged(&self) {
+        self.acknowledgements.inc();
+    }
+
+    /// With what the statistics and the consumers know, as OpenMetrics text.
+    fn to_text(&self, statistics: &EventStatistics, consumers: &[ConsumerView]) -> Result<String> {
         let mut registry = Registry::with_prefix("arrwdb");
         self.register(&mut registry);
         register_feed(&mut registry, statistics);
+        register_consumers(&mut registry, consumers);
         if let Some(bytes) = resident_bytes() {
             let gauge: ConstGauge<u64> = ConstGauge::new(bytes);
             let help = "Memory of the process that is in RAM";
@@ -174,6 +193,12 @@ impl Metrics {
         to.register("search_queries", help, self.search_queries.clone());
         let help = "Searches that were refused or failed";
         to.register("search_failures", help, self.search_failures.clone());
+        let help = "Times that old changes were dropped from the log";
+        to.register("log_trims", help, self.trims.clone());
+        let help = "Bytes of log that were dropped";
+        to.register_with_unit("log_trimmed", help, Unit::Bytes, self.trimmed_bytes.clone());
+        let help = "Acknowledgements of durable consumers, each durable";
+        to.register("consumer_acknowledgements", help, self.acknowledgements.clone());
     }
 }
 
@@ -211,6 +236,36 @@ fn register_feed(to: &mut Registry, statistics: &EventStatistics) {
     to.register_with_unit("subscriber_lag_max", help, Unit::Seconds, gauge);
 }
 
+/// What the consumers show; of each its lag, by its name. There are `limits.consumers_max` at most.
+fn register_consumers(to: &mut Registry, consumers: &[ConsumerView]) {
+    let mut gauge = |name: &str, help: &str, value: usize| {
+        let gauge: ConstGauge<u64> = ConstGauge::new(value as u64);
+        to.register(name, help, gauge);
+    };
+    gauge("consumers", "Durable consumers", consumers.len());
+    let expired = consumers.iter().filter(|view| view.expired).count();
+    gauge("consumers_expired", "Durable consumers whose cursor is lost", expired);
+    let help = "Revisions that a durable consumer has not acknowledged";
+    let revisions = each::<u64, AtomicU64>(consumers, |view| view.lag.revisions);
+    to.register("consumer_lag_revisions", help, revisions);
+    let help = "Age of the oldest change that a durable consumer has not acknowledged";
+    let age = each::<f64, AtomicU64>(consumers, |view| view.lag.age.as_secs_f64());
+    to.register_with_unit("consumer_lag", help, Unit::Seconds, age);
+}
+
+/// A gauge for each consumer.
+fn each<N, A: Atomic<N> + Default>(
+    consumers: &[ConsumerView],
+    value: impl Fn(&ConsumerView) -> N,
+) -> Family<[(&'static str, String); 1], Gauge<N, A>> {
+    let family = Family::<[(&'static str, String); 1], Gauge<N, A>>::default();
+    for view in consumers {
+        let labels = [("consumer", view.consumer.name.to_string())];
+        family.get_or_create(&labels).set(value(view));
+    }
+    family
+}
+
 /// Resident memory of this process; `None` where the system does not tell.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -226,9 +281,10 @@ impl Engine {
     }
 
     /// The engine in numbers since it was opened, as OpenMetrics text; `docs/METRICS.md` lists
-    /// them. Cost: a pass over the live subscriptions.
+    /// them. Cost: a pass over the live subscriptions and the durable consumers, and a read of the
+    /// log for each of these that lags.
     pub async fn metrics(&self) -> Result<String> {
         let statistics = self.event_statistics(ReadAt::default()).await?;
-        self.inner.metrics.to_text(&statistics)
+        self.inner.metrics.to_text(&statistics, &self.all_consumers().await?)
     }
 }

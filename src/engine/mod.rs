@@ -6,6 +6,7 @@
 mod admit;
 mod apply;
 pub mod changes;
+pub mod consumers;
 pub mod document;
 mod embedding;
 pub mod export;
@@ -20,9 +21,12 @@ mod purge;
 mod recover;
 mod requests;
 mod resume;
+mod retention;
 mod run;
 pub mod search;
 mod select;
+#[cfg(test)]
+mod small;
 pub mod snapshot;
 mod split;
 mod state;
@@ -34,13 +38,14 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::embed::Embedder;
 use crate::log::ChangeLog;
 use crate::store::StoreError;
 use crate::types::{Error, ErrorKind, Limits, Result, Revision};
+use consumers::Registry;
 use feed::Feed;
 use metrics::Metrics;
 use state::Published;
@@ -77,9 +82,12 @@ struct Inner {
     /// The way to the writer; closed by [`Engine::close`].
     mailbox: mpsc::Sender<Submission>,
     feed: Arc<Feed>,
+    consumers: Registry,
     metrics: Arc<Metrics>,
     /// Why writes are refused for good, once they are.
     failure: Arc<ArcSwapOption<String>>,
+    /// Ends what runs in the background and needs the engine, also when it is dropped.
+    _life: DropGuard,
     /// Ranks searches; bounded by `searches` in what waits for it.
     search_pool: rayon::ThreadPool,
     searches: Semaphore,

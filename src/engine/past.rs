@@ -164,6 +164,9 @@ mod tests {
         async fn trim(&self, through: Revision) -> Result<Revision, ReadError> {
             self.log.trim(through).await
         }
+        async fn excess(&self, bytes_max: u64) -> Result<Revision, ReadError> {
+            self.log.excess(bytes_max).await
+        }
         async fn close(&self) -> Result<(), AppendError> {
             self.log.close().await
         }

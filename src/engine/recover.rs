@@ -8,11 +8,11 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use super::apply::Fold;
+use super::consumers::Registry;
 use super::feed::Feed;
 use super::metrics::Metrics;
-use super::purge;
 use super::writer::{Command, Publisher, Writer};
-use super::{Engine, EngineOptions, Inner};
+use super::{Engine, EngineOptions, Inner, purge, retention};
 use crate::log::{ChangeLog, ReadError};
 use crate::store::{Store, StoreError};
 use crate::types::{BatchCounts, BatchFailure, Revision};
@@ -56,8 +56,12 @@ impl Engine {
     ) -> Result<Self, OpenError> {
         let limits = options.limits;
         let loading = (store.clone(), limits.clone());
-        let loaded = tokio::task::spawn_blocking(move || Fold::load(loading.0, &loading.1)).await;
-        let fold = loaded.map_err(|error| OpenError::Thread(error.to_string()))??;
+        let load = move || {
+            let consumers = loading.0.consumers()?;
+            Ok::<_, StoreError>((Fold::load(loading.0, &loading.1)?, consumers))
+        };
+        let loaded = tokio::task::spawn_blocking(load).await;
+        let (fold, consumers) = loaded.map_err(|error| OpenError::Thread(error.to_string()))??;
         let mut fold = replay(fold, &*log).await?;
         let bounds = log.bounds().await?;
         fold.follow(&bounds);
@@ -89,6 +93,8 @@ impl Engine {
             .thread_name(|n| format!("search-{n}"))
             .build()
             .map_err(|error| OpenError::Thread(error.to_string()))?;
+        let (consumers, committer) = Registry::new(consumers, &store, &limits);
+        let life = options.shutdown.child_token();
         let engine = Self {
             inner: Arc::new(Inner {
                 searches: Semaphore::new(limits.searches_waiting_max),
@@ -101,15 +107,19 @@ impl Engine {
                 tail: tail_receiver,
                 mailbox,
                 feed,
+                consumers,
                 metrics,
                 failure,
+                _life: life.clone().drop_guard(),
                 search_pool,
                 tasks: TaskTracker::new(),
                 writer: std::sync::Mutex::new(Some(thread)),
             }),
         };
+        engine.inner.tasks.spawn(committer.run(engine.inner.shutdown.clone()));
         engine.close_cut_batches(&store).await?;
-        purge::start(&engine, store);
+        purge::start(&engine, store.clone());
+        retention::start(&engine, store, life);
         Ok(engine)
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
 use super::Engine;
+use super::consumers::Ownership;
 use super::feed::{Ahead, Progress};
 use super::metrics::Metrics;
 use super::run::{Format, Run};
@@ -74,6 +75,8 @@ pub struct Subscription {
     timer: Pin<Box<Sleep>>,
     /// Whether the first item is still to come.
     fresh: bool,
+    /// Of the durable consumer that it follows as.
+    pub(super) ownership: Option<Arc<Ownership>>,
 }
 
 /// Where a subscription stands, and what it wants.
@@ -109,6 +112,7 @@ impl Subscription {
             heartbeat_at,
             timer: Box::pin(tokio::time::sleep_until(heartbeat_at)),
             fresh: true,
+            ownership: None,
         }
     }
 
@@ -123,7 +127,9 @@ impl Subscription {
     }
 
     /// Waits for the next item; `None` when the server shuts down. `cursor-expired` when the
-    /// reader fell behind the floor. Safe to drop and call again: nothing is lost.
+    /// reader fell behind the floor; as a durable consumer's, `conflict`, `failed-precondition` or
+    /// `not-found` when that has another owner, is paused or is gone. Safe to drop and call again:
+    /// nothing is lost.
     pub async fn next(&mut self) -> Result<Option<FeedItem>> {
         Ok(self.read(Reader::changes).await?.map(|read| match read {
             Read::Taken(changes) => FeedItem::Changes(changes),
@@ -144,7 +150,12 @@ impl Subscription {
         &mut self,
         take: impl Fn(&mut Reader, &[Arc<Run>]) -> Option<T>,
     ) -> Result<Option<Read<T>>> {
-        let read = self.read_on(take).await;
+        let ownership = self.ownership.clone();
+        let read = tokio::select! {
+            biased;
+            error = Ownership::lost(ownership) => Err(error),
+            read = self.read_on(take) => read,
+        };
         if read.is_err() {
             self.engine.inner.feed.errors.fetch_add(1, Ordering::Relaxed);
         }
@@ -203,6 +214,12 @@ impl Subscription {
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         self.reader.position
+    }
+
+    /// The generation to acknowledge with, of a durable consumer's subscription.
+    #[must_use]
+    pub fn generation(&self) -> Option<u64> {
+        self.ownership.as_ref().map(|ownership| ownership.generation())
     }
 
     /// Counts events, and their bytes, as handed to the client's connection.

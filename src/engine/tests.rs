@@ -133,6 +133,10 @@ impl ChangeLog for Gated {
         self.log.seek(time).await
     }
 
+    async fn excess(&self, bytes_max: u64) -> Result<Revision, ReadError> {
+        self.log.excess(bytes_max).await
+    }
+
     async fn trim(&self, through: Revision) -> Result<Revision, ReadError> {
         self.log.trim(through).await
     }

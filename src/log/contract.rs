@@ -32,6 +32,7 @@ pub(crate) async fn conformance(make: impl AsyncFn(&str) -> Log) {
     a_closed_log_stays_closed(make("closed").await).await;
     reads_are_contiguous_from_anywhere(make("reads").await).await;
     trim_drops_from_the_front_and_no_more(make("trim").await).await;
+    excess_is_what_has_to_go(make("excess").await).await;
     readers_race_trims_and_appends_without_a_hole(make("race").await).await;
     seeks_find_the_first_change_in_time(make("seek").await).await;
     dropped_futures_leave_no_trace(make("drop").await).await;
@@ -352,6 +353,31 @@ async fn trim_drops_from_the_front_and_no_more(log: Log) {
     assert_eq!(log.trim(Revision::ZERO).await, Ok(floor), "the floor never falls");
     append(&log, [61, 62]).await;
     assert_bounds_are_true(&log).await;
+}
+
+/// What `excess` says is enough, and one less is not.
+async fn excess_is_what_has_to_go(log: Log) {
+    append_many(&log, 60).await;
+    let start = bounds(&log).await;
+    assert_eq!(log.excess(start.bytes).await, Ok(Revision(start.floor.0 - 1)));
+    let mut bytes_max = start.bytes;
+    while bytes_max > 0 {
+        bytes_max = bytes_max.saturating_sub(start.bytes / 20 + 1);
+        let through = log.excess(bytes_max).await.expect("known");
+        let before = Revision(through.0.saturating_sub(1));
+        let moves = through >= bounds(&log).await.floor;
+        log.trim(before).await.expect("trimmed");
+        assert!(!moves || bounds(&log).await.bytes > bytes_max, "{through} for {bytes_max}");
+        let floor = log.trim(through).await.expect("trimmed");
+        assert_eq!(floor, through.next());
+        let left = bounds(&log).await;
+        let last_only = log.excess(0).await == Ok(through);
+        assert!(left.bytes <= bytes_max || last_only, "{} bytes for {bytes_max}", left.bytes);
+        if last_only {
+            break;
+        }
+    }
+    assert_eq!(bounds(&log).await.end, Revision(60));
 }
 
 async fn append_many(log: &Log, count: u64) -> Vec<Change> {

@@ -252,6 +252,19 @@ impl ChangeLog for MemoryLog {
         Ok(found.map_or(held.tail.end, |stored| Revision(stored.head.revision.0 - 1)))
     }
 
+    async fn excess(&self, bytes_max: u64) -> Result<Revision, ReadError> {
+        let held = lock(&self.held);
+        let (mut bytes, mut through) = (held.bytes, Revision(held.floor.0 - 1));
+        for piece in held.pieces.range(..held.pieces.len() - 1) {
+            if bytes <= bytes_max {
+                break;
+            }
+            bytes -= piece.iter().map(|stored| stored.bytes as u64).sum::<u64>();
+            through = piece.last().map_or(through, |stored| stored.head.revision);
+        }
+        Ok(through)
+    }
+
     async fn trim(&self, through: Revision) -> Result<Revision, ReadError> {
         Ok(lock(&self.held).trim(through))
     }

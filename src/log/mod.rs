@@ -141,6 +141,11 @@ pub trait ChangeLog: Send + Sync + 'static {
     /// below `floor − 1`, the end when all are earlier.
     async fn seek(&self, time: Timestamp) -> Result<Revision, ReadError>;
 
+    /// The lowest revision to [`trim`](Self::trim) through so that at most `bytes_max` bytes stay;
+    /// when the piece that is appended to is more than that by itself, the lowest that leaves only
+    /// it. `floor − 1` when nothing has to go.
+    async fn excess(&self, bytes_max: u64) -> Result<Revision, ReadError>;
+
     /// Drops as many whole pieces as lie entirely at or below `through`, never the one that is
     /// appended to; gives the new floor.
     async fn trim(&self, through: Revision) -> Result<Revision, ReadError>;

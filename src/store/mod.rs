@@ -1,12 +1,14 @@
 //! The embedded key-value store: the state that the log folds to, and how it lies on disk.
 //!
-//! Everything in it can be made again from the log as far back as the log reaches; it remembers
-//! the highest revision applied so that recovery applies only the rest. Writes are therefore not
-//! synced one by one. One writer; any number of readers on snapshots that never change.
+//! Everything in it but the durable consumers can be made again from the log as far back as the log
+//! reaches; it remembers the highest revision applied so that recovery applies only the rest.
+//! Writes are therefore not synced one by one, but for those of `consumers`. One writer; any number
+//! of readers on snapshots that never change.
 //!
 //! The key-value crate is named only in this folder.
 
 mod codec;
+mod consumers;
 mod keys;
 mod snapshot;
 
@@ -17,10 +19,12 @@ use fjall::config::CompressionPolicy;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use crate::types::{
-    BatchId, ChunkHead, DocumentHead, DocumentId, Library, LibraryId, RequestId, Revision,
-    Timestamp, Vector,
+    BatchId, ChunkHead, Consumer, DocumentHead, DocumentId, Library, LibraryId, RequestId,
+    Revision, Timestamp, Vector,
 };
 
+use consumers::ConsumerSpace;
+pub use consumers::ConsumerWrite;
 pub use snapshot::{DocumentParts, DocumentScan, StoreSnapshot, VectorScan};
 
 /// What can go wrong in the store.
@@ -118,6 +122,7 @@ pub(crate) struct Spaces {
 pub struct Store {
     database: Database,
     spaces: Arc<Spaces>,
+    consumers: ConsumerSpace,
 }
 
 impl std::fmt::Debug for Store {
@@ -156,7 +161,8 @@ impl Store {
             batches: database.keyspace("batches", options)?,
             purges: database.keyspace("purges", options)?,
         };
-        let store = Self { database, spaces: Arc::new(spaces) };
+        let consumers = ConsumerSpace::open(folder)?;
+        let store = Self { database, spaces: Arc::new(spaces), consumers };
         store.check_format()?;
         Ok(store)
     }
@@ -217,6 +223,17 @@ impl Store {
         }
         batch.commit()?;
         Ok(done)
+    }
+
+    /// All durable consumers, by name.
+    pub fn consumers(&self) -> Result<Vec<Consumer>, StoreError> {
+        self.consumers.read()
+    }
+
+    /// Puts and removes durable consumers, each at most once, all or none; durable when it
+    /// answers. Slow: one sync, which nothing else waits for.
+    pub fn write_consumers(&self, writes: &[ConsumerWrite]) -> Result<(), StoreError> {
+        self.consumers.write(writes)
     }
 
     /// Bytes on disk.

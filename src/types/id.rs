@@ -99,14 +99,31 @@ impl DocumentId {
 
     /// Checks the length and the characters; `invalid-argument` naming `id` otherwise.
     pub fn parse(text: &str) -> Result<Self> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "._:/@-".contains(c);
-        if text.is_empty() || text.len() > NAME_CHARACTERS_MAX || !text.chars().all(allowed) {
-            let detail =
-                format!("must be 1 to {NAME_CHARACTERS_MAX} characters of A–Z a–z 0–9 . _ : / @ -");
-            return Err(Error::invalid("id", detail));
-        }
-        Ok(Self(text.into()))
+        plain("id", text).map(Self)
     }
+}
+
+/// Names a durable consumer: 1–128 characters of `A–Z a–z 0–9 . _ : / @ -`, unique on the server.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConsumerName(Arc<str>);
+text_id!(ConsumerName);
+
+impl ConsumerName {
+    /// Checks the length and the characters; `invalid-argument` naming `name` otherwise.
+    pub fn parse(text: &str) -> Result<Self> {
+        plain("name", text).map(Self)
+    }
+}
+
+/// A text of characters that need no quoting almost anywhere.
+fn plain(field: &str, text: &str) -> Result<Arc<str>> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._:/@-".contains(c);
+    if text.is_empty() || text.len() > NAME_CHARACTERS_MAX || !text.chars().all(allowed) {
+        let detail =
+            format!("must be 1 to {NAME_CHARACTERS_MAX} characters of A–Z a–z 0–9 . _ : / @ -");
+        return Err(Error::invalid(field, detail));
+    }
+    Ok(text.into())
 }
 
 /// A library's name: 1–128 characters, no control characters, no blank at either end, not the

@@ -125,6 +125,16 @@ limits! {
     commit_bytes_target: usize = 16 * MIB;
     /// Size at which a piece of the log is closed and the next begun: what retention drops.
     log_piece_bytes_target: usize = 64 * MIB;
+    /// Age from which a piece of the log is dropped: how long a reader may stay away and still go
+    /// on behind its cursor.
+    retention_age_ms: u64 = 7 * 24 * 60 * 60 * 1_000;
+    /// Bytes of log above which its oldest pieces are dropped.
+    retention_bytes_max: u64 = 4 << 30;
+    /// How many times these two durable consumers may hold the log to: the hard cap, beyond which
+    /// what they have not acknowledged is dropped too.
+    retention_held_times_max: u32 = 2;
+    /// How often the two are looked at: a log may be this much over them.
+    retention_interval_ms: u64 = 30_000;
     /// Texts waiting to be embedded; more wait at their sender.
     embed_waiting_texts_max: usize = 4_096;
     /// Texts embedded in one call.
@@ -148,6 +158,15 @@ limits! {
     heartbeat_interval_ms: u64 = 15_000;
     /// A subscriber that takes nothing for this long is closed.
     subscriber_stall_ms: u64 = 5 * 60 * 1_000;
+
+    /// Durable consumers: each may hold the log, and costs a few KiB of memory at all times.
+    consumers_max: usize = 1_000;
+    /// How long one pull of a durable consumer waits for events at most: below the minute after
+    /// which many proxies give up.
+    consumer_wait_ms_max: u64 = 50_000;
+    /// Changes to consumers (acknowledgements above all) that one fsync makes durable, and that
+    /// may wait for it; more wait at their sender.
+    consumer_commit_max: usize = 256;
 
     /// How long a read waits for `min_revision` when the client does not say, and at most.
     min_revision_wait_ms: u64 = 10_000;

@@ -8,6 +8,7 @@ pub mod background;
 pub mod change;
 pub mod clock;
 pub mod codec;
+pub mod consumer;
 pub mod cursor;
 pub mod document;
 pub mod error;
@@ -22,6 +23,7 @@ pub mod vector;
 
 pub use change::{BatchCounts, BatchFailure, Change, ChangeHead, ChangeKind};
 pub use clock::Timestamp;
+pub use consumer::Consumer;
 pub use cursor::{Cursor, Epoch, Revision, StartAt};
 pub use document::{
     Chunk, ChunkBody, ChunkHead, Document, DocumentHead, DocumentPatch, NewChunk, NewContent,
@@ -30,7 +32,9 @@ pub use document::{
 pub use error::{Error, ErrorKind, Result, Violation};
 pub use event::{Event, EventPayload, EventType};
 pub use filter::{Filter, FilterScope, Match};
-pub use id::{BatchId, ChunkId, DocumentId, LibraryId, LibraryName, LibraryRef, RequestId};
+pub use id::{
+    BatchId, ChunkId, ConsumerName, DocumentId, LibraryId, LibraryName, LibraryRef, RequestId,
+};
 pub use library::{
     EmbedderRef, IndexType, Library, LibraryCounts, LibraryPatch, Metric, NewLibrary,
 };

@@ -1,6 +1,7 @@
 //! The feed under stress: concurrent writers of all kinds of changes, slow, dying and resuming
-//! readers on mixed transports, kill −9 and restart of the real binary. Everything that any reader
-//! got is recorded and goes through the verifier.
+//! readers on mixed transports, a durable consumer whose owners die, kill −9 and restart of the real
+//! binary, once with the log trimmed as fast as the consumer lets it. Everything that any reader got
+//! is recorded and goes through the verifier.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -32,6 +33,8 @@ struct Scale {
     copies: usize,
     kills: u64,
     deliveries_min: u64,
+    /// The log that is kept beyond what the consumer holds; `None`: all of it.
+    kept_bytes: Option<u64>,
 }
 
 /// Where the server is, once it is there; counted up with each start.
@@ -217,6 +220,8 @@ struct Reader {
     slow: bool,
     cursor: String,
     pieces: Vec<Recording>,
+    /// The pieces before each loss of which it was told.
+    before: Vec<Vec<Recording>>,
 }
 
 /// How a connection ended.
@@ -228,6 +233,8 @@ enum Ended {
     Left,
     /// The connection broke.
     Broke,
+    /// What follows was trimmed away, it was told.
+    Lost,
 }
 
 /// One connection's recording as it grows.
@@ -261,6 +268,10 @@ impl Reader {
                 Ended::Done => break,
                 Ended::Left => {}
                 Ended::Broke => world.next_server(start).await,
+                Ended::Lost => {
+                    self.before.push(std::mem::take(&mut self.pieces));
+                    self.cursor = "begin".to_owned();
+                }
             }
         }
         self
@@ -327,10 +338,17 @@ impl Reader {
                 return Ended::Broke;
             };
             bytes.extend_from_slice(&chunk);
+            if status == reqwest::StatusCode::GONE {
+                return Ended::Lost;
+            }
             assert!(status.is_success(), "{}", String::from_utf8_lossy(&bytes));
             while let Some(length) = bytes[scanned..].windows(2).position(|two| two == b"\n\n") {
                 let frame = String::from_utf8_lossy(&bytes[scanned..scanned + length]);
-                assert!(!frame.contains("stream.error"), "{frame}");
+                if frame.contains("event: stream.error") {
+                    assert!(frame.contains("\"type\":\"cursor-expired\""), "{frame}");
+                    piece.text = String::from_utf8_lossy(&bytes[..scanned]).into_owned();
+                    return Ended::Lost;
+                }
                 let id = frame.lines().find_map(|line| line.strip_prefix("id: "));
                 piece.cursor = id.and_then(|id| id.parse().ok());
                 piece.events += usize::from(!frame.contains("event: heartbeat"));
@@ -360,15 +378,15 @@ impl Reader {
         };
         let mut messages = match EventServiceClient::new(channel).subscribe(request).await {
             Ok(reply) => reply.into_inner(),
-            Err(status) => {
-                assert_ne!(status.code(), tonic::Code::OutOfRange, "{status}");
-                return Ended::Broke;
-            }
+            Err(status) if status.code() == tonic::Code::OutOfRange => return Ended::Lost,
+            Err(_) => return Ended::Broke,
         };
         loop {
             let next = tokio::time::timeout(DEADLINE, messages.message()).await;
-            let Ok(Some(message)) = next.expect("a heartbeat comes at least") else {
-                return Ended::Broke;
+            let message = match next.expect("a heartbeat comes at least") {
+                Ok(Some(message)) => message,
+                Err(status) if status.code() == tonic::Code::OutOfRange => return Ended::Lost,
+                Ok(None) | Err(_) => return Ended::Broke,
             };
             let value = match message.item.expect("an item") {
                 Message::Heartbeat(heartbeat) => {
@@ -399,6 +417,9 @@ impl Reader {
             let Ok(response) = world.http.get(url).send().await else { return Ended::Broke };
             let status = response.status();
             let Ok(text) = response.text().await else { return Ended::Broke };
+            if status == reqwest::StatusCode::GONE {
+                return Ended::Lost;
+            }
             assert!(status.is_success(), "{text}");
             let page: Value = serde_json::from_str(&text).expect("JSON");
             let events = page["events"].as_array().expect("a list").len();
@@ -421,6 +442,157 @@ impl Reader {
             }
         }
     }
+}
+
+/// The owner of the durable consumer `c`: it pulls and follows in turn, and dies with events
+/// processed that are not acknowledged.
+struct Owner {
+    /// Where the server began each session, and all that it gave.
+    sessions: Vec<(Cursor, Recording)>,
+    /// What was processed, each event once, as pages.
+    once: String,
+    processed: Cursor,
+    /// What is acknowledged for certain.
+    acknowledged: Cursor,
+    /// What may be.
+    tried: Cursor,
+}
+
+impl Owner {
+    fn new(cursor: Cursor) -> Self {
+        let (sessions, once) = (Vec::new(), String::new());
+        Self { sessions, once, processed: cursor, acknowledged: cursor, tried: cursor }
+    }
+
+    async fn run(mut self, world: World) -> Self {
+        for turn in 0.. {
+            let state = world.send(reqwest::Method::GET, "/v1/consumers/c", None).await;
+            let Some((200, state)) = state else { continue };
+            let begin = cursor_of(&serde_json::from_str(&state).expect("JSON"), "cursor");
+            assert!(begin >= self.acknowledged, "{begin} went back behind {}", self.acknowledged);
+            assert!(begin <= self.tried, "{begin} was never acknowledged");
+            let mut text = String::new();
+            let ended = match turn % 2 {
+                0 => self.pull(&world, &mut text).await,
+                _ => self.follow(&world, &mut text).await,
+            };
+            if !text.trim().is_empty() {
+                let recording = Recording::parse(&format!("owner {turn}"), &text);
+                self.sessions.push((begin, recording.expect("readable")));
+            }
+            if ended == Ended::Done {
+                break;
+            }
+        }
+        self
+    }
+
+    /// Pulls, acknowledges every third page, and leaves with two pages that are not.
+    async fn pull(&mut self, world: &World, text: &mut String) -> Ended {
+        let mut ask = json!({"owner": "pull", "max_events": 150, "wait_ms": 100});
+        for round in 1..=11 {
+            let body = reqwest::Body::from(ask.to_string());
+            let path = "/v1/consumers/c/pull";
+            let reply = world.send(reqwest::Method::POST, path, Some(body)).await;
+            let Some((status, page)) = reply else { return Ended::Broke };
+            assert_eq!(status, 200, "{page}");
+            text.push_str(&page);
+            text.push('\n');
+            let page: Value = serde_json::from_str(&page).expect("JSON");
+            let next = cursor_of(&page, "next_cursor");
+            self.process(page["events"].as_array().expect("a list"), next);
+            let done = self.is_done(world);
+            if done || round % 3 == 0 {
+                let acknowledged = self.acknowledge(world, &page["generation"], next).await;
+                let Some(()) = acknowledged else { return Ended::Broke };
+            }
+            if done {
+                return Ended::Done;
+            }
+            ask["generation"] = page["generation"].clone();
+            ask["cursor"] = page["next_cursor"].clone();
+        }
+        Ended::Left
+    }
+
+    /// Follows as the consumer, acknowledges now and then, and leaves without.
+    async fn follow(&mut self, world: &World, text: &mut String) -> Ended {
+        let (start, address) = world.server().await;
+        let url = format!("http://{address}/v1/events/stream?consumer=c&owner=stream");
+        let Ok(response) = world.http.get(url).send().await else {
+            world.next_server(start).await;
+            return Ended::Broke;
+        };
+        let status = response.status();
+        let (mut body, mut generation) = (response.bytes_stream(), Value::Null);
+        let (mut scanned, mut events) = (0, 0);
+        while events < 1_100 {
+            let piece = tokio::time::timeout(DEADLINE, body.next()).await;
+            let Some(Ok(piece)) = piece.expect("a heartbeat comes at least") else {
+                world.next_server(start).await;
+                return Ended::Broke;
+            };
+            text.push_str(std::str::from_utf8(&piece).expect("ASCII"));
+            assert!(status.is_success(), "{text}");
+            while let Some(length) = text[scanned..].find("\n\n") {
+                let frame = &text[scanned..scanned + length];
+                scanned += length + 2;
+                let data = frame.lines().find_map(|line| line.strip_prefix("data: "));
+                let data: Value = serde_json::from_str(data.expect("data")).expect("JSON");
+                let id = cursor_of(&data, "id");
+                if data["type"] == "heartbeat" {
+                    generation = data["generation"].clone();
+                    self.process(&[], id);
+                } else {
+                    events += 1;
+                    self.process(&[data], id);
+                }
+                let done = self.is_done(world);
+                if done || (events > 0 && events % 300 == 0) {
+                    let acknowledged = self.acknowledge(world, &generation, id).await;
+                    let Some(()) = acknowledged else { return Ended::Broke };
+                }
+                if done {
+                    return Ended::Done;
+                }
+            }
+        }
+        Ended::Left
+    }
+
+    /// Takes events that were not given before; everything up to the cursor is dealt with.
+    fn process(&mut self, events: &[Value], cursor: Cursor) {
+        let fresh = |event: &&Value| cursor_of(event, "id") > self.processed;
+        let fresh: Vec<_> = events.iter().filter(fresh).collect();
+        self.processed = self.processed.max(cursor);
+        let at = self.processed.to_string();
+        let page = json!({"events": fresh, "next_cursor": at, "tail_cursor": at});
+        self.once.push_str(&page.to_string());
+        self.once.push('\n');
+    }
+
+    fn is_done(&self, world: &World) -> bool {
+        let end = *world.end.borrow();
+        end.is_some_and(|end| self.processed.is_whole() && self.processed.revision.0 >= end)
+    }
+
+    /// `None` when the server was killed meanwhile.
+    async fn acknowledge(&mut self, world: &World, generation: &Value, to: Cursor) -> Option<()> {
+        self.tried = self.tried.max(to);
+        let done = json!({"generation": generation, "cursor": to.to_string()}).to_string();
+        let path = "/v1/consumers/c/acknowledge";
+        let (status, state) = world.send(reqwest::Method::POST, path, Some(done.into())).await?;
+        assert_eq!(status, 200, "{state}");
+        let state: Value = serde_json::from_str(&state).expect("JSON");
+        assert_eq!(cursor_of(&state, "cursor"), to.max(self.acknowledged));
+        self.acknowledged = self.acknowledged.max(to);
+        Some(())
+    }
+}
+
+fn cursor_of(value: &Value, field: &str) -> Cursor {
+    let text = value[field].as_str().unwrap_or_else(|| panic!("no {field}: {value}"));
+    text.parse().expect("a cursor")
 }
 
 /// An event as grpcurl prints it.
@@ -528,6 +700,7 @@ fn readers(copies: usize) -> Vec<Reader> {
         slow: false,
         cursor: "begin".to_owned(),
         pieces: Vec::new(),
+        before: Vec::new(),
     };
     let dying = |after: usize, name: &str, transports: &[Transport]| Reader {
         dies_after: Some(after),
@@ -591,12 +764,30 @@ async fn make_libraries(http: &reqwest::Client, process: &Process) -> Vec<(Strin
     libraries
 }
 
+fn settings(scale: Scale) -> Vec<String> {
+    let mut limits = vec!["heartbeat_interval_ms=100".to_owned()];
+    match scale.kept_bytes {
+        None => limits.push("log_piece_bytes_target=1000000".to_owned()),
+        Some(bytes) => limits.extend([
+            format!("log_piece_bytes_target={}", bytes / 4),
+            format!("retention_bytes_max={bytes}"),
+            "retention_interval_ms=20".to_owned(),
+            // The consumer holds whatever it needs.
+            "retention_held_times_max=1000000".to_owned(),
+        ]),
+    }
+    limits.into_iter().flat_map(|limit| ["--limit".to_owned(), limit]).collect()
+}
+
 async fn stress(scale: Scale) {
     let folder = tempfile::tempdir().expect("a folder");
-    let settings =
-        ["--limit", "heartbeat_interval_ms=100", "--limit", "log_piece_bytes_target=1000000"];
+    let settings = settings(scale);
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let process = Process::start(folder.path(), &settings);
     let http = reqwest::Client::builder().http1_only().build().expect("a client");
+    let consumer = json!({"name": "c", "cursor": "begin"});
+    let made = http.post(process.url("/v1/consumers")).json(&consumer).send().await.expect("sent");
+    let begin = cursor_of(&made.json().await.expect("JSON"), "cursor");
     let libraries = make_libraries(&http, &process).await;
     let (set_address, address) = watch::channel(Some((0, process.address)));
     let (set_end, end) = watch::channel(None);
@@ -613,6 +804,7 @@ async fn stress(scale: Scale) {
         .into_iter()
         .map(|reader| tokio::spawn(reader.run(world.clone())))
         .collect();
+    let owner = tokio::spawn(Owner::new(begin).run(world.clone()));
     let writers: Vec<_> =
         (0..scale.writers).map(|n| tokio::spawn(write(world.clone(), n, scale))).collect();
 
@@ -641,15 +833,26 @@ async fn stress(scale: Scale) {
         read.push(ended.expect("a reader ends well"));
     }
 
-    // The truth, read at rest.
-    let mut reference = Piece::default();
-    let kind = readers_of_everything();
-    let address = process.address.to_string();
-    assert_eq!(kind.pages(&world, &address, &mut reference).await, Ended::Done);
-    let truth_text = reference.text;
+    let owner = tokio::time::timeout(4 * DEADLINE, owner).await.expect("reads to the end");
+    let owner = owner.expect("the owner ends well");
+
+    // The truth, read at rest; of what is trimmed away, what the consumer was given.
+    assert_eq!(begin.revision, Revision::ZERO);
+    let once = Recording::parse("consumer", &owner.once).expect("readable");
+    let truth_text = if scale.kept_bytes.is_some() {
+        let floor = statistics["floor_revision"].as_str().expect("a revision");
+        assert_ne!(floor, "1", "nothing was trimmed away");
+        let lost = world.http.get(process.url("/v1/events?cursor=revision:0")).send().await;
+        assert_eq!(lost.expect("sent").status(), 410);
+        owner.once.clone()
+    } else {
+        let mut reference = Piece::default();
+        let kind = readers_of_everything();
+        let address = process.address.to_string();
+        assert_eq!(kind.pages(&world, &address, &mut reference).await, Ended::Done);
+        reference.text
+    };
     let reference = Recording::parse("reference", &truth_text).expect("readable");
-    let (_, first) = reference.events().next().expect("events");
-    let begin = Cursor::after(first.id.epoch, Revision::ZERO);
     let truth = check(&reference, Asked::ALL, Some(begin));
     assert_eq!(truth.violations, []);
     let log = Log::reference(&reference, &truth.covered);
@@ -667,30 +870,57 @@ async fn stress(scale: Scale) {
     assert_eq!(kinds, all & !index, "not every kind of event came");
 
     // What each reader got.
-    let (mut deliveries, mut resumes) = (truth.events, 0);
+    let (mut deliveries, mut resumes, mut losses) = (truth.events, 0, 0);
     for mut reader in read {
         let asked = asked(&reader, &world);
+        losses += reader.before.len();
+        assert!(reader.before.is_empty() || scale.kept_bytes.is_some(), "{} lost", reader.name);
+        // Each part from where it was told that the log begins.
+        for part in std::mem::take(&mut reader.before) {
+            let Some(recording) = Recording::joined(part) else { continue };
+            let checked = check(&recording, asked, None);
+            assert_eq!(checked.violations, [], "{}", reader.name);
+            assert_eq!(log.compare(&recording, &checked.covered, asked), [], "{}", reader.name);
+            deliveries += checked.events;
+            resumes += checked.resumes;
+        }
         let Some(recording) = Recording::joined(std::mem::take(&mut reader.pieces)) else {
             panic!("{} got nothing", reader.name)
         };
+        let start = Some(begin).filter(|_| scale.kept_bytes.is_none());
         let sifted = sifted(reader.filter, &truth_text);
         let (checked, passed) = match &sifted {
-            None => (check(&recording, asked, Some(begin)), None),
+            None => (check(&recording, asked, start), None),
             Some(sifted) => {
                 assert!(sifted.recording.events().count() > 10, "{}", reader.name);
                 let passed = Log::reference(&sifted.recording, &truth.covered);
-                (check_filtered(&recording, asked, Some(begin)), Some(passed))
+                (check_filtered(&recording, asked, start), Some(passed))
             }
         };
         let log = passed.as_ref().unwrap_or(&log);
         assert_eq!(checked.violations, [], "{}", reader.name);
-        let whole = [Covered { after: begin, until: checked.covered[0].until }];
+        let after = start.unwrap_or(checked.covered[0].after);
+        let whole = [Covered { after, until: checked.covered[0].until }];
         assert_eq!(checked.covered, whole, "{}", reader.name);
         assert!(whole[0].until.revision.0 >= tail, "{} did not reach the end", reader.name);
         assert_eq!(log.compare(&recording, &checked.covered, asked), [], "{}", reader.name);
         deliveries += checked.events;
         resumes += checked.resumes;
     }
+
+    // What the consumer was given: from where it stood, and again what was not acknowledged.
+    let checked = check(&once, Asked::ALL, Some(begin));
+    assert_eq!(checked.violations, []);
+    assert_eq!(log.compare(&once, &checked.covered, Asked::ALL), []);
+    let mut given = 0;
+    for (start, session) in &owner.sessions {
+        let checked = check(session, Asked::ALL, Some(*start));
+        assert_eq!(checked.violations, []);
+        assert_eq!(log.compare(session, &checked.covered, Asked::ALL), []);
+        given += checked.events;
+    }
+    assert!(given > checked.events, "nothing was given again: {given}");
+    deliveries += given;
     assert!(resumes >= scale.kills, "{resumes} resumes");
     assert!(deliveries >= scale.deliveries_min, "only {deliveries} deliveries");
 
@@ -702,7 +932,10 @@ async fn stress(scale: Scale) {
         assert_eq!(check_export(&log, *id, &export), [], "{name}");
     }
     let broken = world.broken.load(Ordering::Relaxed);
-    println!("{deliveries} deliveries, {resumes} resumes, {broken} requests cut by kills");
+    println!(
+        "{deliveries} deliveries ({given} to the consumer), {resumes} resumes, {losses} losses told, \
+         {broken} requests cut by kills"
+    );
     assert_eq!(process.terminate(), Some(0));
 }
 
@@ -719,6 +952,22 @@ async fn every_reader_gets_exactly_the_log_through_kills_and_resumes() {
         copies: 1,
         kills: 2,
         deliveries_min: 50_000,
+        kept_bytes: None,
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_reader_gets_exactly_the_log_or_is_told_while_it_is_trimmed() {
+    stress(Scale {
+        writers: 4,
+        operations: 60,
+        documents_per_stream: 40,
+        copies: 1,
+        kills: 2,
+        // Whoever is too slow misses some.
+        deliveries_min: 10_000,
+        kept_bytes: Some(100_000),
     })
     .await;
 }
@@ -733,6 +982,7 @@ async fn a_million_deliveries_are_exactly_the_log() {
         copies: 2,
         kills: 5,
         deliveries_min: 1_000_000,
+        kept_bytes: None,
     })
     .await;
 }

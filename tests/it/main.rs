@@ -4,6 +4,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test panics at whatever it does not expect")]
 
 mod client;
+mod consumers;
 mod demo;
 mod documents;
 mod events;
@@ -27,6 +28,7 @@ mod parity;
 mod pressure;
 mod rawhttp;
 mod recovery;
+mod retention;
 mod search;
 mod smoke;
 mod streaming;

@@ -23,6 +23,17 @@ async fn scrape(server: &Server) -> BTreeMap<String, f64> {
         .collect()
 }
 
+/// The document names every metric that there is.
+fn assert_documented(samples: &BTreeMap<String, f64>) {
+    let document = std::fs::read_to_string(repository("docs/METRICS.md")).expect("readable");
+    for name in samples.keys() {
+        let name = name.split('{').next().unwrap_or_default();
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        let name = family.unwrap_or(name);
+        assert!(document.contains(&format!("`{name}")), "{name} is not in docs/METRICS.md");
+    }
+}
+
 async fn post(server: &Server, path: &str, body: &Value) -> u16 {
     let reply = server.http.post(server.url(path)).json(body).send().await.expect("sent");
     let status = reply.status().as_u16();
@@ -115,14 +126,7 @@ async fn metrics_count_what_happened_and_agree_with_statistics() {
         assert_eq!(Some(samples[name].to_string().as_str()), statistics[field].as_str(), "{name}");
     }
 
-    // The document names every metric that there is.
-    let document = std::fs::read_to_string(repository("docs/METRICS.md")).expect("readable");
-    for name in samples.keys() {
-        let name = name.split('{').next().unwrap_or_default();
-        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
-        let name = family.unwrap_or(name);
-        assert!(document.contains(&format!("`{name}")), "{name} is not in docs/METRICS.md");
-    }
+    assert_documented(&samples);
     drop(stream);
     server.stop().await;
 }
@@ -142,5 +146,62 @@ async fn readers_of_the_past_are_served_from_the_log() {
     let after = scrape(&server).await;
     assert_eq!(after["arrwdb_feed_log_reads_total"], before + 1.0);
     assert_eq!(after["arrwdb_feed_window_reads_total"], 0.0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_consumers_lack_and_what_is_trimmed_is_told() {
+    let server = Server::start_with(|s| {
+        s.limits.log_piece_bytes_target = 4_000;
+        s.limits.retention_bytes_max = 12_000;
+        s.limits.retention_interval_ms = 1;
+    })
+    .await;
+    let fresh = scrape(&server).await;
+    for name in ["consumers", "consumers_expired", "consumer_acknowledgements_total"] {
+        assert_eq!(fresh[&format!("arrwdb_{name}")], 0.0, "{name}");
+    }
+    let trims = |samples: &BTreeMap<String, f64>| {
+        [samples["arrwdb_log_trims_total"], samples["arrwdb_log_trimmed_bytes_total"]]
+    };
+    assert_eq!(trims(&fresh), [0.0; 2]);
+    for name in ["slow", "quick"] {
+        let new = json!({"name": name, "cursor": "begin"});
+        assert_eq!(post(&server, "/v1/consumers", &new).await, 201);
+    }
+    let new = json!({"name": "l", "embedder": "none", "dimension": 2, "metric": "l2"});
+    assert_eq!(post(&server, "/v1/libraries", &new).await, 201);
+    assert_eq!(post(&server, "/v1/libraries", &json!({"name": "m"})).await, 201);
+    let pull = server.url("/v1/consumers/quick/pull");
+    let pulled: Value =
+        server.http.post(pull).send().await.expect("sent").json().await.expect("JSON");
+    let first = json!({"generation": pulled["generation"], "cursor": pulled["events"][0]["id"]});
+    assert_eq!(post(&server, "/v1/consumers/quick/acknowledge", &first).await, 200);
+    let samples = scrape(&server).await;
+    for (name, value) in [
+        ("arrwdb_consumers", 2.0),
+        ("arrwdb_consumers_expired", 0.0),
+        ("arrwdb_consumer_lag_revisions{consumer=\"slow\"}", 2.0),
+        ("arrwdb_consumer_lag_revisions{consumer=\"quick\"}", 1.0),
+        ("arrwdb_consumer_acknowledgements_total", 1.0),
+    ] {
+        assert_eq!(samples[name], value, "{name}");
+    }
+    let lag = |name: &str| samples[&format!("arrwdb_consumer_lag_seconds{{consumer=\"{name}\"}}")];
+    assert!(lag("slow") >= lag("quick") && lag("quick") > 0.0);
+
+    // Past twice what is kept nobody holds it.
+    let samples = eventually("both are expired", async || {
+        let chunk = json!({"text": "x".repeat(500), "embedding": [1, 1]});
+        let document = json!({"title": "T", "chunks": [chunk]});
+        assert_eq!(post(&server, "/v1/libraries/l/documents", &document).await, 201);
+        let samples = scrape(&server).await;
+        (samples["arrwdb_consumers_expired"] == 2.0).then_some(samples)
+    })
+    .await;
+    let [times, bytes] = trims(&samples);
+    assert!(times >= 1.0 && bytes > 0.0, "{times} trims, {bytes} bytes");
+    assert!(samples["arrwdb_floor_revision"] > 2.0);
+    assert_documented(&samples);
     server.stop().await;
 }

@@ -357,6 +357,10 @@ impl ChangeLog for ReadOnly {
         self.0.seek(time).await
     }
 
+    async fn excess(&self, bytes_max: u64) -> Result<Revision, ReadError> {
+        self.0.excess(bytes_max).await
+    }
+
     async fn trim(&self, through: Revision) -> Result<Revision, ReadError> {
         Ok(through)
     }

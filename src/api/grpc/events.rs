@@ -5,6 +5,7 @@ use futures::stream::{self, Empty};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::convert::consumer::follow_request;
 use super::convert::event::{
     events_request, events_to_pb, statistics_to_pb, write_event, write_heartbeat,
     write_snapshot_document, write_snapshot_end,
@@ -32,22 +33,7 @@ impl EventService for Grpc {
         request: Request<pb::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let request = request.into_inner();
-        let with_snapshot = request.snapshot;
-        let request = events_request(
-            &request.library_id,
-            &request.event_types,
-            &request.filter,
-            &request.cursor,
-            StartAt::Now,
-            self.engine.limits(),
-        )?;
-        let (snapshot, subscription) = match with_snapshot {
-            true => {
-                let (snapshot, tail) = self.engine.subscribe_with_snapshot(request).await?;
-                (Some(snapshot), tail)
-            }
-            false => (None, self.engine.subscribe(request).await?),
-        };
+        let (snapshot, subscription) = self.begin(&request).await?;
         let shutdown = self.engine.shutdown_token().clone();
         let engine = self.engine.clone();
         let messages = pages(&self.tasks, self.engine.limits(), async move |pages| {
@@ -95,6 +81,31 @@ impl EventService for Grpc {
         let request = request.into_inner();
         let at = read_at(request.min_revision, request.timeout_ms);
         reply(statistics_to_pb(&self.engine.event_statistics(at).await?))
+    }
+}
+
+impl Grpc {
+    /// What a subscription begins with, if it was asked for that, and the subscription.
+    async fn begin(
+        &self,
+        request: &pb::SubscribeRequest,
+    ) -> ArrwdbResult<(Option<Snapshot>, Subscription)> {
+        if let Some(request) = follow_request(request)? {
+            return Ok((None, self.engine.subscribe_consumer(request).await?));
+        }
+        let wanted = events_request(
+            &request.library_id,
+            &request.event_types,
+            &request.filter,
+            &request.cursor,
+            StartAt::Now,
+            self.engine.limits(),
+        )?;
+        if request.snapshot {
+            let (snapshot, tail) = self.engine.subscribe_with_snapshot(wanted).await?;
+            return Ok((Some(snapshot), tail));
+        }
+        Ok((None, self.engine.subscribe(wanted).await?))
     }
 }
 
@@ -146,18 +157,19 @@ async fn follow(mut subscription: Subscription, pages: Pages<Bytes>) -> ArrwdbRe
                 subscription.delivered(events, length);
             }
             Some(FeedPiece::Heartbeat { cursor, time }) => {
-                pages.send(vec![heartbeat(cursor, time)]).await?;
+                pages.send(vec![heartbeat(cursor, time, subscription.generation())]).await?;
             }
             None => {
-                let last = heartbeat(subscription.cursor(), Timestamp::now());
+                let generation = subscription.generation();
+                let last = heartbeat(subscription.cursor(), Timestamp::now(), generation);
                 return pages.send(vec![last]).await;
             }
         }
     }
 }
 
-fn heartbeat(cursor: Cursor, time: Timestamp) -> Bytes {
+fn heartbeat(cursor: Cursor, time: Timestamp, generation: Option<u64>) -> Bytes {
     let mut out = Vec::new();
-    write_heartbeat(&mut out, cursor, time);
+    write_heartbeat(&mut out, cursor, time, generation);
     out.into()
 }

@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_framed_message_is_its_prefix_and_its_bytes() {
-        let message = pb::Heartbeat { cursor: "c".repeat(300), time: None };
+        let message = pb::Heartbeat { cursor: "c".repeat(300), time: None, generation: None };
         let mut out = vec![9];
         write_framed(&mut out, &message);
         let bytes = message.encode_to_vec();

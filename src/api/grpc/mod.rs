@@ -3,6 +3,7 @@
 //! An adapter and nothing more: it converts, calls one verb, converts back. What it owns is the
 //! manners of streams: what is read while what is not yet taken.
 
+mod consumers;
 mod convert;
 mod document;
 mod events;
@@ -29,6 +30,7 @@ use crate::engine::Engine;
 use crate::types::{Error, Result};
 
 use health::Health;
+use pb::consumer_service_server::ConsumerServiceServer;
 use pb::document_service_server::DocumentServiceServer;
 use pb::event_service_server::EventServiceServer;
 use pb::library_service_server::LibraryServiceServer;
@@ -36,11 +38,12 @@ use pb::search_service_server::SearchServiceServer;
 pub use status::to_status;
 
 /// Full names of the services that are served besides reflection and health.
-pub const SERVICES: [&str; 4] = [
+pub const SERVICES: [&str; 5] = [
     "arrwdb.v1.LibraryService",
     "arrwdb.v1.DocumentService",
     "arrwdb.v1.SearchService",
     "arrwdb.v1.EventService",
+    "arrwdb.v1.ConsumerService",
 ];
 
 /// Replies below this are sent as they are: compressing them costs more time than it saves.
@@ -79,6 +82,7 @@ pub fn routes(engine: &Engine, tasks: &TaskTracker) -> Result<Routes> {
         .add_service(service!(DocumentServiceServer, &grpc, limits))
         .add_service(service!(SearchServiceServer, &grpc, limits))
         .add_service(framed::Framed(service!(EventServiceServer, &grpc, limits)))
+        .add_service(service!(ConsumerServiceServer, &grpc, limits))
         .add_service(HealthServer::new(Health::new(engine.clone())))
         .add_service(reflection().build_v1().map_err(broken)?)
         .add_service(reflection().build_v1alpha().map_err(broken)?))

@@ -11,7 +11,7 @@ use super::params::{Params, header_strict, header_text};
 use super::problem::Problem;
 use super::reply::{event_stream, json};
 use super::sink::{Gone, Sink};
-use super::{HttpState, shutting_down, sink, sse};
+use super::{HttpState, consumers, shutting_down, sink, sse};
 use crate::engine::changes::{EventsRequest, FeedPiece, Subscription};
 use crate::engine::snapshot::Snapshot;
 use crate::types::{ErrorKind, Filter, FilterScope, Limits, Result, StartAt, Timestamp};
@@ -22,17 +22,23 @@ pub(super) async fn stream(
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Response, Problem> {
-    let mut request = events_request(&mut params, StartAt::Now, state.engine.limits())?;
-    let mut with_snapshot = params.flag("snapshot")?.unwrap_or_default();
-    params.finish()?;
-    if let Some(id) = header_strict(&headers, "last-event-id")? {
-        // It had an id: so it has the whole snapshot, and goes on behind it.
-        with_snapshot = false;
-        request.start = id.parse()?;
-    }
-    let begun = match with_snapshot {
-        true => state.engine.subscribe_with_snapshot(request).await.map(|(s, t)| (Some(s), t)),
-        false => state.engine.subscribe(request).await.map(|tail| (None, tail)),
+    let begun = if let Some(request) = consumers::follow_request(&mut params)? {
+        params.finish()?;
+        // Its place is what it acknowledged, not what a browser has received.
+        state.engine.subscribe_consumer(request).await.map(|tail| (None, tail))
+    } else {
+        let mut request = events_request(&mut params, StartAt::Now, state.engine.limits())?;
+        let mut with_snapshot = params.flag("snapshot")?.unwrap_or_default();
+        params.finish()?;
+        if let Some(id) = header_strict(&headers, "last-event-id")? {
+            // It had an id: so it has the whole snapshot, and goes on behind it.
+            with_snapshot = false;
+            request.start = id.parse()?;
+        }
+        match with_snapshot {
+            true => state.engine.subscribe_with_snapshot(request).await.map(|(s, t)| (Some(s), t)),
+            false => state.engine.subscribe(request).await.map(|tail| (None, tail)),
+        }
     };
     let (snapshot, subscription) = match begun {
         Ok(begun) => begun,
@@ -132,11 +138,14 @@ async fn follow(
                 continue;
             }
             Ok(Some(FeedPiece::Heartbeat { cursor, time })) => {
-                sse::write_heartbeat(&mut frame, cursor, time);
+                sse::write_heartbeat(&mut frame, cursor, time, subscription.generation());
                 sink.send(std::mem::take(&mut frame)).await?;
                 continue;
             }
-            Ok(None) => sse::write_heartbeat(&mut frame, subscription.cursor(), Timestamp::now()),
+            Ok(None) => {
+                let (cursor, generation) = (subscription.cursor(), subscription.generation());
+                sse::write_heartbeat(&mut frame, cursor, Timestamp::now(), generation);
+            }
             Err(error) => sse::write_stream_error(&mut frame, &error),
         }
         return sink.send(frame).await;

@@ -8,6 +8,7 @@
 //! `%73tream`, which is the same id and another path.
 
 mod body;
+mod consumers;
 mod documents;
 mod dto;
 mod events;
@@ -136,6 +137,13 @@ pub fn router(state: HttpState) -> Router {
         .route("/v1/libraries/{library}/search", post(search::search))
         .route("/v1/events", get(events::list))
         .route("/v1/events/statistics", get(events::statistics))
+        .route("/v1/consumers", get(consumers::list).post(consumers::create))
+        .route("/v1/consumers/{consumer}", get(consumers::read).delete(consumers::delete))
+        .route("/v1/consumers/{consumer}/pull", post(consumers::pull))
+        .route("/v1/consumers/{consumer}/acknowledge", post(consumers::acknowledge))
+        .route("/v1/consumers/{consumer}/seek", post(consumers::seek))
+        .route("/v1/consumers/{consumer}/pause", post(consumers::pause))
+        .route("/v1/consumers/{consumer}/resume", post(consumers::resume))
         .layer(CompressionLayer::new());
     let streaming = Router::new()
         .route("/v1/libraries/{library}/documents/stream", get(export::export).post(ingest::ingest))

@@ -1,4 +1,4 @@
-//! What a request's path names: a library, or a document in one.
+//! What a request's path names: a library, a document in one, or a consumer.
 //!
 //! The path is matched before it is decoded, so an encoded `/` stays within its segment.
 
@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
-use crate::types::{DocumentId, Error, ErrorKind, LibraryRef, Result};
+use crate::types::{ConsumerName, DocumentId, Error, ErrorKind, LibraryRef, Result};
 
 /// The library of `/v1/libraries/{library}…`.
 #[derive(Debug)]
@@ -16,6 +16,19 @@ pub(super) struct LibraryPath(pub(super) LibraryRef);
 /// The library and the document of `/v1/libraries/{library}/documents/{document}`.
 #[derive(Debug)]
 pub(super) struct DocumentPath(pub(super) LibraryRef, pub(super) DocumentId);
+
+/// The consumer of `/v1/consumers/{consumer}…`.
+#[derive(Debug)]
+pub(super) struct ConsumerPath(pub(super) ConsumerName);
+
+impl<S: Sync> FromRequestParts<S> for ConsumerPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let name: String = segments(parts).await?;
+        Ok(Self(ConsumerName::parse(&name)?))
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for LibraryPath {
     type Rejection = Problem;

@@ -30,15 +30,23 @@ pub(super) fn write_event(out: &mut Vec<u8>, event: &Event<'_>) {
     write_frame(out, Some(event.id), event.event_type.name(), &EventOut(event));
 }
 
-/// That nothing happened up to `cursor`.
-pub(super) fn write_heartbeat(out: &mut Vec<u8>, cursor: Cursor, time: Timestamp) {
+/// That nothing happened up to `cursor`; to the owner of a consumer, with its generation.
+pub(super) fn write_heartbeat(
+    out: &mut Vec<u8>,
+    cursor: Cursor,
+    time: Timestamp,
+    generation: Option<u64>,
+) {
     #[derive(Serialize)]
     struct Heartbeat {
         id: Shown<Cursor>,
         r#type: &'static str,
         timestamp: Shown<Timestamp>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        generation: Option<u64>,
     }
-    let data = Heartbeat { id: Shown(cursor), r#type: "heartbeat", timestamp: Shown(time) };
+    let (id, timestamp) = (Shown(cursor), Shown(time));
+    let data = Heartbeat { id, r#type: "heartbeat", timestamp, generation };
     write_frame(out, Some(cursor), "heartbeat", &data);
 }
 
@@ -165,7 +173,9 @@ mod tests {
         let mut out = Vec::new();
         write_retry(&mut out);
         let cursor = Cursor::after(Epoch(0xabc), Revision(0));
-        write_heartbeat(&mut out, cursor, Timestamp::from_micros(1_700_000_000_123_456));
+        let time = Timestamp::from_micros(1_700_000_000_123_456);
+        write_heartbeat(&mut out, cursor, time, None);
+        write_heartbeat(&mut out, cursor, time, Some(7));
         for (revision, kind) in (1..).zip(kinds()) {
             let head = ChangeHead {
                 epoch: Epoch(0xabc),

@@ -376,6 +376,18 @@ impl Readable {
         dropped
     }
 
+    fn excess(&self, bytes_max: u64) -> Revision {
+        let (mut bytes, mut through) = (self.bytes, Revision(self.floor().0 - 1));
+        for pair in self.pieces.windows(2) {
+            if bytes <= bytes_max {
+                break;
+            }
+            bytes -= pair[0].length();
+            through = Revision(pair[1].header().first.0 - 1);
+        }
+        through
+    }
+
     fn name_epochs(&mut self) {
         self.epochs.clear();
         self.epochs.extend(self.pieces.iter().map(|p| (p.header().epoch, p.header().first)));
@@ -423,6 +435,10 @@ impl ChangeLog for EmbeddedLog {
     async fn seek(&self, time: Timestamp) -> Result<Revision, ReadError> {
         let shared = Arc::clone(&self.shared);
         blocking(move || shared.seek(time)).await
+    }
+
+    async fn excess(&self, bytes_max: u64) -> Result<Revision, ReadError> {
+        Ok(self.shared.with(|readable| readable.excess(bytes_max)))
     }
 
     /// When a file cannot be removed the answer is [`ReadError::Io`] although the floor moved; the

@@ -83,6 +83,12 @@ fn the_tours_of_the_readme_show_what_they_say() {
                 "\"document_id\":\"anvil\"",
             ],
             &[
+                "\"name\":\"mailer\"",
+                "\"lag_events\":8",
+                "{\"generation\":",
+                "\"document_id\":\"heron\"",
+            ],
+            &[
                 "\"name\":\"copy\"",
                 "{\"status\":\"summary\"",
                 "\"total_succeeded\":2,\"total_failed\":0",

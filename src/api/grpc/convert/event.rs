@@ -52,7 +52,7 @@ pub(in crate::api::grpc) fn events_to_pb(changes: &[Selected]) -> impl Iterator<
     changes.iter().flat_map(Selected::events).map(|event| event_to_pb(&event))
 }
 
-fn event_to_pb(event: &Event<'_>) -> pb::Event {
+pub(super) fn event_to_pb(event: &Event<'_>) -> pb::Event {
     pb::Event {
         id: event.id.to_string(),
         r#type: event_type_to_pb(event.event_type).into(),
@@ -160,7 +160,7 @@ fn batch_event(counts: &BatchCounts) -> pb::BatchEvent {
     }
 }
 
-fn event_type_to_pb(event_type: EventType) -> pb::EventType {
+pub(super) fn event_type_to_pb(event_type: EventType) -> pb::EventType {
     match event_type {
         EventType::LibraryCreated => pb::EventType::LibraryCreated,
         EventType::LibraryUpdated => pb::EventType::LibraryUpdated,
@@ -178,7 +178,7 @@ fn event_type_to_pb(event_type: EventType) -> pb::EventType {
     }
 }
 
-fn event_type_from_pb(number: i32) -> Result<EventType> {
+pub(super) fn event_type_from_pb(number: i32) -> Result<EventType> {
     let known = EventType::ALL.iter().copied();
     known
         .into_iter()
@@ -192,8 +192,14 @@ pub(in crate::api::grpc) fn write_event(out: &mut Vec<u8>, event: &Event<'_>) {
 }
 
 /// Writes a heartbeat as a message of a subscription, with its prefix.
-pub(in crate::api::grpc) fn write_heartbeat(out: &mut Vec<u8>, cursor: Cursor, time: Timestamp) {
-    let heartbeat = pb::Heartbeat { cursor: cursor.to_string(), time: Some(timestamp(time)) };
+pub(in crate::api::grpc) fn write_heartbeat(
+    out: &mut Vec<u8>,
+    cursor: Cursor,
+    time: Timestamp,
+    generation: Option<u64>,
+) {
+    let (cursor, time) = (cursor.to_string(), Some(timestamp(time)));
+    let heartbeat = pb::Heartbeat { cursor, time, generation };
     write_item(out, pb::subscribe_response::Item::Heartbeat(heartbeat));
 }
 

@@ -3,6 +3,7 @@
 //! `from_pb` checks what the types demand and names the field as the client wrote it; `to_pb`
 //! cannot fail.
 
+pub(super) mod consumer;
 pub(super) mod document;
 pub(super) mod event;
 pub(super) mod library;

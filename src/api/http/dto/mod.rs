@@ -3,6 +3,7 @@
 //! Written by hand: a shape here is a promise to clients. Output borrows; metadata, which is kept
 //! as canonical text, goes out as it is.
 
+pub(super) mod consumer;
 pub(super) mod document;
 pub(super) mod event;
 pub(super) mod ingest;
@@ -114,6 +115,12 @@ fn required<T>(name: &str, field: Option<Option<T>>) -> Result<Option<T>> {
         Some(Some(value)) => Ok(Some(value)),
         None => Ok(None),
     }
+}
+
+/// An error about one field, told of the name that the field has here.
+fn renamed(error: Error, field: &str) -> Error {
+    let why = error.violations.into_iter().next().map_or(error.detail, |first| first.detail);
+    Error::invalid(field, why)
 }
 
 fn metadata(field: &str, object: Option<Object>, limits: &Limits) -> Result<Metadata> {

@@ -1,0 +1,227 @@
+//! Durable consumers in JSON.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::event::EventOut;
+use super::{Shown, renamed};
+use crate::engine::consumers::{ConsumerView, NewConsumer, PullRequest, PulledEvents};
+use crate::types::{ConsumerName, Cursor, Error, EventType, Page, Result, StartAt, Timestamp};
+
+/// A consumer as clients see it.
+#[derive(Serialize)]
+pub(in crate::api::http) struct ConsumerOut<'a> {
+    name: &'a str,
+    library_id: String,
+    event_types: Vec<&'static str>,
+    filter: &'a str,
+    cursor: Shown<Cursor>,
+    generation: u64,
+    owner: &'a str,
+    paused: bool,
+    expired: bool,
+    lag_revisions: u64,
+    lag_events: u64,
+    lag_seconds: f64,
+    created_at: Shown<Timestamp>,
+    updated_at: Shown<Timestamp>,
+}
+
+impl<'a> From<&'a ConsumerView> for ConsumerOut<'a> {
+    fn from(view: &'a ConsumerView) -> Self {
+        let (consumer, lag) = (&*view.consumer, view.lag);
+        Self {
+            name: consumer.name.as_str(),
+            library_id: consumer.library.map(|id| id.to_string()).unwrap_or_default(),
+            event_types: consumer.event_types.iter().map(|kind| kind.name()).collect(),
+            filter: consumer.filter.as_deref().unwrap_or_default(),
+            cursor: Shown(consumer.cursor),
+            generation: consumer.generation,
+            owner: &consumer.owner,
+            paused: consumer.paused,
+            expired: view.expired,
+            lag_revisions: lag.revisions,
+            lag_events: lag.events,
+            lag_seconds: lag.age.as_secs_f64(),
+            created_at: Shown(consumer.created_at),
+            updated_at: Shown(consumer.updated_at),
+        }
+    }
+}
+
+/// A page of consumers.
+#[derive(Serialize)]
+pub(in crate::api::http) struct ConsumersOut<'a> {
+    consumers: Vec<ConsumerOut<'a>>,
+    next_page_token: &'a str,
+}
+
+impl<'a> From<&'a Page<ConsumerView>> for ConsumersOut<'a> {
+    fn from(page: &'a Page<ConsumerView>) -> Self {
+        Self {
+            consumers: page.items.iter().map(ConsumerOut::from).collect(),
+            next_page_token: page.next_token.as_deref().unwrap_or_default(),
+        }
+    }
+}
+
+/// What a pull gives.
+#[derive(Serialize)]
+pub(in crate::api::http) struct PulledOut<'a> {
+    generation: u64,
+    events: PulledList<'a>,
+    next_cursor: Shown<Cursor>,
+    tail_cursor: Shown<Cursor>,
+}
+
+struct PulledList<'a>(&'a PulledEvents);
+
+impl Serialize for PulledList<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeSeq;
+        let mut list = serializer.serialize_seq(None)?;
+        for event in self.0.events() {
+            list.serialize_element(&EventOut(&event))?;
+        }
+        list.end()
+    }
+}
+
+impl<'a> From<&'a PulledEvents> for PulledOut<'a> {
+    fn from(pulled: &'a PulledEvents) -> Self {
+        Self {
+            generation: pulled.generation,
+            events: PulledList(pulled),
+            next_cursor: Shown(pulled.next_cursor),
+            tail_cursor: Shown(pulled.tail_cursor),
+        }
+    }
+}
+
+/// A consumer that a client wants.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(in crate::api::http) struct ConsumerIn {
+    name: Option<String>,
+    library_id: Option<String>,
+    event_types: Option<Vec<String>>,
+    filter: Option<String>,
+    cursor: Option<String>,
+}
+
+impl ConsumerIn {
+    pub(in crate::api::http) fn into_new(self) -> Result<NewConsumer> {
+        let name = self.name.ok_or_else(|| Error::invalid("name", "is required"))?;
+        let library = self.library_id.filter(|text| !text.is_empty());
+        let types = self.event_types.unwrap_or_default();
+        Ok(NewConsumer {
+            name: ConsumerName::parse(&name)?,
+            library: library
+                .map(|text| text.parse().map_err(|error| renamed(error, "library_id")))
+                .transpose()?,
+            event_types: types.iter().map(|name| EventType::parse(name)).collect::<Result<_>>()?,
+            filter: self.filter.filter(|text| !text.is_empty()),
+            start: given_start(self.cursor.as_deref(), Some(StartAt::Now))?,
+        })
+    }
+}
+
+/// What an owner asks for; all of it may be absent.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(in crate::api::http) struct PullIn {
+    generation: Option<u64>,
+    owner: Option<String>,
+    cursor: Option<String>,
+    max_events: Option<usize>,
+    wait_ms: Option<u64>,
+}
+
+impl PullIn {
+    pub(in crate::api::http) fn into_request(self) -> Result<PullRequest> {
+        let cursor = self.cursor.filter(|text| !text.is_empty());
+        Ok(PullRequest {
+            generation: self.generation,
+            owner: self.owner.unwrap_or_default(),
+            cursor: cursor.as_deref().map(str::parse).transpose()?,
+            max_events: self.max_events.filter(|most| *most > 0),
+            wait: Duration::from_millis(self.wait_ms.unwrap_or_default()),
+        })
+    }
+}
+
+/// What is dealt with.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(in crate::api::http) struct AcknowledgeIn {
+    generation: Option<u64>,
+    cursor: Option<String>,
+}
+
+impl AcknowledgeIn {
+    /// The generation and the cursor.
+    pub(in crate::api::http) fn into_parts(self) -> Result<(u64, Cursor)> {
+        let required = |field| Error::invalid(field, "is required");
+        let generation = self.generation.ok_or_else(|| required("generation"))?;
+        let cursor = self.cursor.ok_or_else(|| required("cursor"))?;
+        Ok((generation, cursor.parse()?))
+    }
+}
+
+/// Where a consumer is to go.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(in crate::api::http) struct SeekIn {
+    cursor: Option<String>,
+}
+
+impl SeekIn {
+    pub(in crate::api::http) fn into_start(self) -> Result<StartAt> {
+        given_start(self.cursor.as_deref(), None)
+    }
+}
+
+fn given_start(cursor: Option<&str>, default: Option<StartAt>) -> Result<StartAt> {
+    match (cursor, default) {
+        (None | Some(""), Some(default)) => Ok(default),
+        (None, None) => Err(Error::invalid("cursor", "is required")),
+        (Some(text), _) => text.parse(),
+    }
+}
+
+/// `{}`: what the deletion of something answers that has no revision.
+#[derive(Serialize)]
+pub(in crate::api::http) struct Gone {}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    #[test]
+    fn wrong_fields_are_named() {
+        let new = |text: &str| parse::<ConsumerIn>(text.as_bytes()).and_then(ConsumerIn::into_new);
+        let good =
+            r#"{"name":"a","library_id":"l","event_types":["document.added"],"cursor":"begin"}"#;
+        assert_eq!(new(good).expect("good").start, StartAt::Begin);
+        assert_eq!(new(r#"{"name":"a","cursor":""}"#).expect("good").start, StartAt::Now);
+        for (text, field) in [
+            ("{}", "name"),
+            (r#"{"name":"a b"}"#, "name"),
+            (r#"{"name":"a","library_id":" x"}"#, "library_id"),
+            (r#"{"name":"a","event_types":["heartbeat"]}"#, "event_types"),
+            (r#"{"name":"a","cursor":"soon"}"#, "cursor"),
+            (r#"{"name":"a","library":"l"}"#, "library"),
+        ] {
+            assert_eq!(new(text).expect_err(text).violations[0].field, field, "{text}");
+        }
+        let parts = |text: &str| {
+            parse::<AcknowledgeIn>(text.as_bytes()).and_then(AcknowledgeIn::into_parts)
+        };
+        assert_eq!(parts(r#"{"cursor":"x"}"#).expect_err("no").violations[0].field, "generation");
+        assert_eq!(parts(r#"{"generation":1}"#).expect_err("no").violations[0].field, "cursor");
+        let seek = parse::<SeekIn>(b"{}").and_then(SeekIn::into_start);
+        assert_eq!(seek.expect_err("no").violations[0].field, "cursor");
+    }
+}
