@@ -3,30 +3,33 @@
 use crate::log::LogBounds;
 use crate::types::{Cursor, Epoch, Error, ErrorKind, Result, Revision};
 
-/// The epoch that a revision is of: that of the last span which begins at or below it.
+/// The epoch that a revision at `floor − 1` or above is of.
 pub(super) fn epoch_of(bounds: &LogBounds, revision: Revision) -> Epoch {
+    if revision < bounds.floor {
+        return bounds.epoch_before;
+    }
+    // The last span that begins at or below it.
     let spans = &bounds.epochs;
     let at = spans.partition_point(|(_, first)| *first <= revision);
     spans.get(at.saturating_sub(1)).map_or(Epoch(0), |(epoch, _)| *epoch)
 }
 
 pub(super) fn check_cursor(bounds: &LogBounds, tail: Revision, cursor: Cursor) -> Result<()> {
-    let known = |epoch| bounds.epochs.iter().any(|(one, _)| *one == epoch);
+    let known =
+        |epoch| bounds.epoch_before == epoch || bounds.epochs.iter().any(|(one, _)| *one == epoch);
     if is_trimmed_behind(bounds, cursor.revision) {
         // Epochs sort by the time of their making: an older one than all that are left is past.
-        let past = bounds.epochs.first().is_some_and(|(oldest, _)| cursor.epoch < *oldest);
+        let past = cursor.epoch < bounds.epoch_before;
         return Err(match known(cursor.epoch) || past {
             true => expired(bounds),
             false => unknown("is of another log, or of a history that was lost"),
         });
     }
     check_revision(bounds, tail, cursor.revision)?;
-    // Just below the floor any known epoch will do: which one it was is trimmed away.
-    let below = cursor.revision < bounds.floor && cursor.epoch <= epoch_of(bounds, bounds.floor);
-    if below || epoch_of(bounds, cursor.revision) == cursor.epoch {
-        return Ok(());
+    if epoch_of(bounds, cursor.revision) != cursor.epoch {
+        return Err(unknown("is of another log, or of a history that was lost"));
     }
-    Err(unknown("is of another log, or of a history that was lost"))
+    Ok(())
 }
 
 pub(super) fn check_revision(bounds: &LogBounds, tail: Revision, revision: Revision) -> Result<()> {
@@ -70,6 +73,7 @@ mod tests {
     fn the_highest_number_a_client_can_name_is_ahead_of_every_feed() {
         let bounds = LogBounds {
             epochs: vec![(Epoch(7), Revision(1))],
+            epoch_before: Epoch(7),
             floor: Revision(3),
             end: Revision(5),
             end_time: Timestamp::from_micros(0),
@@ -88,13 +92,16 @@ mod tests {
         assert_eq!(check_revision(&bounds, bounds.end, Revision(2)), Ok(()));
     }
 
+    const BEFORE: Epoch = Epoch(5);
     const FIRST: Epoch = Epoch(10);
     const SECOND: Epoch = Epoch(20);
 
-    /// Revisions 5 to 9 are of the first epoch, 10 to 12 of the second.
+    /// Revision 4, now gone, was of the epoch before; revisions 5 to 9 are of the first epoch, 10 to
+    /// 12 of the second.
     fn bounds() -> LogBounds {
         LogBounds {
             epochs: vec![(FIRST, Revision(5)), (SECOND, Revision(10))],
+            epoch_before: BEFORE,
             floor: Revision(5),
             end: Revision(12),
             end_time: Timestamp::default(),
@@ -115,13 +122,14 @@ mod tests {
     #[test]
     fn a_revision_is_of_the_last_epoch_that_begins_at_or_below_it() {
         let of = |revision| epoch_of(&bounds(), Revision(revision));
-        assert_eq!([of(0), of(4), of(5), of(9)], [FIRST; 4]);
+        assert_eq!(of(4), BEFORE);
+        assert_eq!([of(5), of(9)], [FIRST; 2]);
         assert_eq!([of(10), of(12), of(13)], [SECOND; 3]);
     }
 
     #[test]
     fn cursors_are_good_from_just_below_the_floor_to_the_tail() {
-        for (epoch, revision) in [(FIRST, 4), (FIRST, 5), (FIRST, 9), (SECOND, 10), (SECOND, 12)] {
+        for (epoch, revision) in [(BEFORE, 4), (FIRST, 5), (FIRST, 9), (SECOND, 10), (SECOND, 12)] {
             for ordinal in [0, 3, 3 | Cursor::LAST, Cursor::ALL] {
                 assert_eq!(check(epoch, revision, ordinal), Ok(()), "{revision} {ordinal}");
             }
@@ -132,14 +140,16 @@ mod tests {
     fn a_cursor_below_that_is_expired_in_a_known_epoch_or_an_older_one() {
         assert_eq!(whole(FIRST, 3), Err(ErrorKind::CursorExpired));
         assert_eq!(whole(FIRST, 0), Err(ErrorKind::CursorExpired));
+        assert_eq!(whole(BEFORE, 3), Err(ErrorKind::CursorExpired));
         assert_eq!(whole(Epoch(3), 3), Err(ErrorKind::CursorExpired));
         assert_eq!(whole(Epoch(15), 3), Err(ErrorKind::CursorUnknown));
         assert_eq!(whole(Epoch(99), 3), Err(ErrorKind::CursorUnknown));
     }
 
     #[test]
-    fn just_below_the_floor_an_older_epoch_will_do_and_a_newer_one_will_not() {
-        assert_eq!(whole(Epoch(3), 4), Ok(()));
+    fn just_below_the_floor_only_the_epoch_of_what_was_there_will_do() {
+        assert_eq!(whole(Epoch(3), 4), Err(ErrorKind::CursorUnknown));
+        assert_eq!(whole(FIRST, 4), Err(ErrorKind::CursorUnknown));
         assert_eq!(whole(SECOND, 4), Err(ErrorKind::CursorUnknown));
         assert_eq!(whole(Epoch(99), 4), Err(ErrorKind::CursorUnknown));
     }
@@ -174,7 +184,7 @@ mod tests {
     #[test]
     fn an_expired_reader_is_told_a_floor_that_is_good() {
         let floor = expired(&bounds()).floor.expect("a floor");
-        assert_eq!(floor, Cursor::after(FIRST, Revision(4)));
+        assert_eq!(floor, Cursor::after(BEFORE, Revision(4)));
         assert_eq!(check_cursor(&bounds(), Revision(12), floor), Ok(()));
     }
 }

@@ -44,6 +44,7 @@ struct Held {
     piece_changes: usize,
     /// The first revision that may be of each epoch.
     epochs: Vec<(Epoch, Revision)>,
+    epoch_before: Epoch,
     floor: Revision,
     tail: Tail,
     bytes: u64,
@@ -61,12 +62,18 @@ impl MemoryLog {
     #[must_use]
     pub fn new(piece_changes: usize) -> Self {
         let epoch = Epoch::generate();
-        let tail =
-            Tail { epoch, end: Revision::ZERO, end_time: Timestamp::default(), end_events: 0 };
+        let tail = Tail {
+            epoch,
+            end_epoch: epoch,
+            end: Revision::ZERO,
+            end_time: Timestamp::default(),
+            end_events: 0,
+        };
         Self::over(Arc::new(Mutex::new(Held {
             pieces: VecDeque::from([Vec::new()]),
             piece_changes: piece_changes.max(1),
             epochs: vec![(epoch, Revision(1))],
+            epoch_before: epoch,
             floor: Revision(1),
             tail,
             bytes: 0,
@@ -194,10 +201,11 @@ impl Held {
     fn trim(&mut self, through: Revision) -> Revision {
         while self.pieces.len() > 1 {
             let last = self.pieces.front().and_then(|piece| piece.last());
-            let Some(last) = last.map(|stored| stored.head.revision).filter(|r| *r <= through)
-            else {
+            let last = last.map(|stored| (stored.head.revision, stored.head.epoch));
+            let Some((last, epoch)) = last.filter(|(revision, _)| *revision <= through) else {
                 break;
             };
+            self.epoch_before = epoch;
             let gone = self.pieces.pop_front().unwrap_or_default();
             self.bytes -= gone.iter().map(|stored| stored.bytes as u64).sum::<u64>();
             self.floor = last.next();
@@ -215,6 +223,7 @@ impl ChangeLog for MemoryLog {
         let held = lock(&self.held);
         Ok(LogBounds {
             epochs: held.epochs.clone(),
+            epoch_before: held.epoch_before,
             floor: held.floor,
             end: held.tail.end,
             end_time: held.tail.end_time,
@@ -348,5 +357,6 @@ mod tests {
         assert_eq!(log.trim(Revision(7)).await, Ok(Revision(4)));
         let bounds = log.bounds().await.expect("readable");
         assert_eq!(bounds.epochs, [(Epoch(first.0 + 2), Revision(4))]);
+        assert_eq!(bounds.epoch_before, first);
     }
 }

@@ -50,6 +50,9 @@ pub struct LogBounds {
     /// The epochs that changes at or after the floor, and the next change, are of: each with the
     /// first revision that may belong to it, oldest first; never empty. The last is current.
     pub epochs: Vec<(Epoch, Revision)>,
+    /// The epoch of the change right below the floor, which is gone; the first of `epochs` when
+    /// there was never one.
+    pub epoch_before: Epoch,
     /// The lowest revision from which a reader can read without a hole: reading after
     /// `floor − 1` works, after anything lower is [`ReadError::Trimmed`]. At least 1.
     pub floor: Revision,

@@ -8,6 +8,8 @@ use crate::types::{Change, Epoch, Revision, Timestamp};
 pub(super) struct Tail {
     /// The epoch it must be of.
     pub(super) epoch: Epoch,
+    /// The epoch of the change at `end`; when there was never one, or it is not known, `epoch`.
+    pub(super) end_epoch: Epoch,
     /// Its revision must be higher.
     pub(super) end: Revision,
     /// Its time must not be before.
@@ -56,6 +58,7 @@ impl Tail {
         }
         Ok(Self {
             epoch: self.epoch,
+            end_epoch: self.epoch,
             end: head.revision,
             end_time: head.time,
             end_events: self.end_events + u64::from(head.kind.num_events()),

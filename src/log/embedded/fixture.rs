@@ -14,7 +14,7 @@ use crate::types::{
 };
 
 /// The two epochs of the fixture: epochs are random, so the generator prints them.
-const EPOCHS: [Epoch; 2] = [Epoch(0x6b05_43f3_9d85_c9f2), Epoch(0x6b05_43f4_64ed_3fde)];
+const EPOCHS: [Epoch; 2] = [Epoch(0x6b05_7bf6_8688_267f), Epoch(0x6b05_7bf6_d9ee_b1e3)];
 
 /// The first revision of the second epoch.
 const SECOND_EPOCH_FIRST: u64 = 10;

@@ -400,6 +400,10 @@ impl ChangeLog for EmbeddedLog {
     async fn bounds(&self) -> Result<LogBounds, ReadError> {
         Ok(self.shared.with(|readable| LogBounds {
             epochs: readable.epochs.clone(),
+            epoch_before: readable
+                .pieces
+                .first()
+                .map_or(readable.tail.epoch, |first| first.header().epoch_before),
             floor: readable.floor(),
             end: readable.tail.end,
             end_time: readable.tail.end_time,

@@ -69,7 +69,10 @@ pub(super) fn open(
 
     let last = found.pop();
     let (pieces, tail, file) = match last {
-        None => begin(folder, disk, behind_store(options, Epoch::generate()))?,
+        None => {
+            let epoch = Epoch::generate();
+            begin(folder, disk, behind_store(options, epoch, epoch))?
+        }
         Some(last) => resume(folder, disk, options, &last_run, &found, &last)?,
     };
     let now = State { durability: options.durability, boot_id, closed: None };
@@ -131,9 +134,10 @@ pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
 type Ready = (Vec<Arc<Piece>>, Tail, Box<dyn PieceFile>);
 
 /// Of a log that begins behind what the store has applied, and goes on from there in everything.
-fn behind_store(options: EmbeddedOptions, epoch: Epoch) -> Tail {
+fn behind_store(options: EmbeddedOptions, epoch: Epoch, end_epoch: Epoch) -> Tail {
     Tail {
         epoch,
+        end_epoch,
         end: options.min_end,
         end_time: options.min_end_time,
         end_events: options.min_end_events,
@@ -224,7 +228,7 @@ fn begin_behind_hole(
     for found in earlier.iter().chain([last]) {
         disk.remove(&found.path).map_err(at(&found.path))?;
     }
-    begin(folder, disk, behind_store(options, epoch_after(tail.epoch)))
+    begin(folder, disk, behind_store(options, epoch_after(tail.epoch), tail.epoch))
 }
 
 /// Later than `last` in order, whatever the clock says.

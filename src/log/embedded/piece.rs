@@ -14,7 +14,7 @@ use crate::types::codec::Place;
 use crate::types::{Epoch, Revision, Timestamp};
 
 /// Bytes of a piece's header.
-pub(super) const HEADER_BYTES: usize = 64;
+pub(super) const HEADER_BYTES: usize = 72;
 const MAGIC: [u8; 8] = *b"arrwlog\0";
 const VERSION: u32 = 1;
 
@@ -29,6 +29,8 @@ pub(super) struct Header {
     pub(super) number: u64,
     /// Of all its changes.
     pub(super) epoch: Epoch,
+    /// The epoch of the change before it; `epoch` when there was none, or it is not known.
+    pub(super) epoch_before: Epoch,
     /// The lowest revision that may be in it: one more than the log's end when it was begun.
     pub(super) first: Revision,
     /// The time of the change before it; zero when there was none.
@@ -43,6 +45,7 @@ impl Header {
         Self {
             number,
             epoch: tail.epoch,
+            epoch_before: tail.end_epoch,
             first: tail.end.next(),
             start_time: tail.end_time,
             events_before: tail.end_events,
@@ -53,6 +56,7 @@ impl Header {
     pub(super) fn tail(&self) -> Tail {
         Tail {
             epoch: self.epoch,
+            end_epoch: self.epoch_before,
             end: Revision(self.first.0 - 1),
             end_time: self.start_time,
             end_events: self.events_before,
@@ -69,8 +73,9 @@ impl Header {
         bytes[32..40].copy_from_slice(&self.first.0.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.start_time.micros().to_le_bytes());
         bytes[48..56].copy_from_slice(&self.events_before.to_le_bytes());
-        let checksum = crc32c::crc32c(&bytes[..60]);
-        bytes[60..].copy_from_slice(&checksum.to_le_bytes());
+        bytes[56..64].copy_from_slice(&self.epoch_before.0.to_le_bytes());
+        let checksum = crc32c::crc32c(&bytes[..68]);
+        bytes[68..].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
 
@@ -83,10 +88,13 @@ impl Header {
         if bytes[..8] != MAGIC {
             return Err("not a piece of a log".to_owned());
         }
-        if bytes[60..] != crc32c::crc32c(&bytes[..60]).to_le_bytes() {
+        if bytes[68..] != crc32c::crc32c(&bytes[..68]).to_le_bytes() {
             return Err("checksum mismatch in the header".to_owned());
         }
-        if bytes[8..12] != VERSION.to_le_bytes() || bytes[12..16] != [0; 4] {
+        if bytes[8..12] != VERSION.to_le_bytes()
+            || bytes[12..16] != [0; 4]
+            || bytes[64..68] != [0; 4]
+        {
             return Err("its format is not known to this release".to_owned());
         }
         if number(32) == 0 {
@@ -95,6 +103,7 @@ impl Header {
         Ok(Self {
             number: number(16),
             epoch: Epoch(number(24)),
+            epoch_before: Epoch(number(56)),
             first: Revision(number(32)),
             start_time: Timestamp::from_micros(number(40)),
             events_before: number(48),
@@ -242,6 +251,7 @@ mod tests {
         let header = Header {
             number: 3,
             epoch: Epoch(u64::MAX),
+            epoch_before: Epoch(u64::MAX - 1),
             first: Revision(17),
             start_time: Timestamp::from_micros(5),
             events_before: 99,

@@ -142,6 +142,7 @@ fn tail_behind(piece: &Found, offset: u64) -> Result<Tail, OpenError> {
     let head = head.map_err(|error| cannot_read(piece, error))?;
     Ok(Tail {
         epoch: head.epoch,
+        end_epoch: head.epoch,
         end: head.revision,
         end_time: head.time,
         end_events: head.events_before + u64::from(head.kind.num_events()),

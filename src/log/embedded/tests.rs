@@ -542,7 +542,7 @@ fn a_log_behind_its_store_begins_behind_it() {
     let now = bounds(&log);
     assert_eq!((now.end_time, now.end_events), (Timestamp::from_micros(7_000_000), 70));
     assert_ne!(now.epoch(), first);
-    assert_eq!(now.epochs, [(now.epoch(), Revision(26))]);
+    assert_eq!((&now.epochs[..], now.epoch_before), (&[(now.epoch(), Revision(26))][..], first));
     assert_eq!((now.floor, now.end), (Revision(26), Revision(25)));
     let trimmed = Err(ReadError::Trimmed { floor: Revision(26) });
     assert_eq!(block_on(log.read_changes(Revision(20), ALL)), trimmed);
@@ -587,6 +587,14 @@ fn a_restored_backup_begins_an_epoch() {
     drop(log);
     place.options.new_epoch = false;
     assert_eq!(bounds(&place.open()).epochs, now.epochs);
+
+    // What the first epoch wrote goes; which epoch that was stays known.
+    let log = place.open();
+    assert_eq!(block_on(log.trim(Revision(2))), Ok(Revision(3)));
+    assert_eq!(bounds(&log).epochs, [(now.epoch(), Revision(3))]);
+    assert_eq!(bounds(&log).epoch_before, first);
+    drop(log);
+    assert_eq!(bounds(&place.open()).epoch_before, first);
 }
 
 #[test]
