@@ -84,10 +84,15 @@ impl Matches {
         if let Some(selected) = self.ask(&entry, published, library, filters).await? {
             return Ok(selected);
         }
+        // Waited for here: a thread for blocking work must not wait for another.
+        let carried = match entry.table.load_full() {
+            Some(old) => old.lock().await.carried(&sources_of(filters)),
+            None => Vec::new(),
+        };
         let (matches, published) = (Arc::clone(self), Arc::clone(published));
         let filters = filters.to_vec();
         let work = move || {
-            let selected = matches.read(&entry, &published, library, &filters);
+            let selected = matches.read(&entry, &published, library, &filters, carried);
             drop(reading);
             selected
         };
@@ -127,10 +132,11 @@ impl Matches {
         published: &ArcSwap<Published>,
         library: LibraryId,
         filters: &[Arc<Filter>],
+        carried: Vec<Source>,
     ) -> Result<Option<Selected>, StoreError> {
         let state = published.load_full();
         let Some(of) = state.libraries.get(&library).map(Arc::clone) else { return Ok(None) };
-        let mut table = self.read_table(entry, &state, &of, filters)?;
+        let mut table = self.read_table(&state, &of, filters, carried)?;
         let rows = table.select(&state, &of, filters, usize::MAX)?.ok_or_else(lacking)?;
         table.shrink(self.bytes_max);
         let bytes = table.bytes();
@@ -144,17 +150,15 @@ impl Matches {
     /// only what the filters' terms say, whichever first takes no more memory than there is.
     fn read_table(
         &self,
-        entry: &Entry,
         state: &Published,
         library: &LibraryState,
         filters: &[Arc<Filter>],
+        carried: Vec<Source>,
     ) -> Result<Table, StoreError> {
         let read = |sources: &[Source], bytes_max| {
             Table::read(&state.snapshot, library, sources.to_vec(), bytes_max)
         };
         let sources = sources_of(filters);
-        let old = entry.table.load_full();
-        let carried = old.map(|old| old.blocking_lock().carried(&sources)).unwrap_or_default();
         if !carried.is_empty() {
             let all = [sources.clone(), carried].concat();
             if let Some(table) = read(&all, self.bytes_max)? {
