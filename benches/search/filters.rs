@@ -18,8 +18,8 @@ use super::{LIBRARY, queries};
 
 /// In per mille of the rows.
 const SHARES: [usize; 5] = [1_000, 500, 100, 10, 1];
-/// Documents a second that are written beside the searches.
-const WRITES_PER_SECOND: u64 = 500;
+/// Documents that are written one by one beside the searches, a second, at most.
+const WRITES_PER_SECOND: u64 = 200;
 
 pub(super) async fn sized(rows: usize) -> Outcome {
     let server = Server::start();
@@ -124,23 +124,30 @@ async fn two_fields(server: &Server, client: &Client, rows: usize, count: usize)
 /// Every search sees another state of the library than the one before.
 async fn beside_writes(server: &Server, client: &Client, rows: usize, count: usize) -> Outcome {
     let stop = Arc::new(AtomicBool::new(false));
-    let (stopping, writer) = (Arc::clone(&stop), Client::connect(server.address).await?);
-    let writing = std::thread::spawn(move || {
-        let documents = corpus::with_vectors(0, 5_000).into_iter().cycle().enumerate();
-        let began = Instant::now();
-        let paced = documents.take_while(move |(n, _)| {
-            let due = Duration::from_millis(*n as u64 * 1_000 / WRITES_PER_SECOND);
-            std::thread::sleep(due.saturating_sub(began.elapsed()));
-            !stopping.load(Ordering::Relaxed)
-        });
-        let documents = paced.map(move |(n, one)| described(one, n, rows));
-        runtime(1).block_on(writer.load(LIBRARY, documents))
-    });
+    let (stopping, address) = (Arc::clone(&stop), server.address);
+    let write = async move || -> Outcome<usize> {
+        let client = Client::connect(address).await?;
+        let documents = corpus::with_vectors(77, 5_000).into_iter().cycle().enumerate();
+        let mut turns = tokio::time::interval(Duration::from_millis(1_000 / WRITES_PER_SECOND));
+        for (n, document) in documents {
+            if stopping.load(Ordering::Relaxed) {
+                return Ok(n);
+            }
+            turns.tick().await;
+            let document = DocumentInput { id: String::new(), ..described(document, n, rows) };
+            client.create(LIBRARY, document).await?;
+        }
+        Ok(0)
+    };
+    let writing =
+        std::thread::spawn(move || runtime(1).block_on(write()).map_err(|e| e.to_string()));
+    let began = Instant::now();
     let queries = with_filter(&format!("document.metadata.spread < {}", rows / 10));
     let mut latencies = client.search(&queries, count.max(300)).await?;
+    let seconds = began.elapsed().as_secs_f64();
     stop.store(true, Ordering::Relaxed);
-    writing.join().expect("no panic")?;
-    let what = format!("10 %, spread, beside {WRITES_PER_SECOND} updates/s");
-    row(&what, latencies.summary(), String::new());
+    let written = writing.join().expect("no panic")?;
+    let rate = format!("{:.0} docs/s written", written as f64 / seconds);
+    row("10 %, spread, beside writes", latencies.summary(), rate);
     Ok(())
 }
