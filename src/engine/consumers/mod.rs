@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::changes::{EventsRequest, Selected, Subscription};
-use super::resume::check_cursor;
+use super::resume::{check_cursor, is_known};
 use super::{Engine, ReadAt};
 use crate::log::ReadError;
 use crate::types::consumer::check_owner;
@@ -281,12 +281,15 @@ impl Engine {
         cursor: Cursor,
     ) -> Result<ConsumerView> {
         let registry = &self.inner.consumers;
-        registry.get(name)?;
-        // What is trimmed away meanwhile was acknowledged too late, but was dealt with.
-        if let Err(error) = self.start_cursor(StartAt::Cursor(cursor)).await
-            && error.kind != ErrorKind::CursorExpired
-        {
-            return Err(error);
+        let own = registry.get(name)?.cursor.epoch;
+        if let Err(error) = self.start_cursor(StartAt::Cursor(cursor)).await {
+            // What is trimmed away meanwhile was acknowledged too late, but was dealt with: if it
+            // was of this log, which an epoch that nothing knows does not show.
+            let expired = error.kind == ErrorKind::CursorExpired;
+            let bounds = self.inner.log.bounds().await.map_err(super::changes::log_error)?;
+            if !expired || (cursor.epoch != own && !is_known(&bounds, cursor.epoch)) {
+                return Err(error);
+            }
         }
         let edit = Edit::Acknowledge { name: name.clone(), generation, cursor };
         let acknowledged = registry.edit(edit).await?;

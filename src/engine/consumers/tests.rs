@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::engine::changes::FeedItem;
 use crate::engine::small::Small;
+use crate::log::ChangeLog;
 use crate::types::Limits;
 
 fn name(text: &str) -> ConsumerName {
@@ -436,6 +437,27 @@ async fn an_owner_is_woken_only_when_it_may_be_one_no_more() {
         panic!("it owns nothing any more")
     };
     assert_eq!(error.kind, ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_too_late_counts_only_if_it_was_of_this_log() {
+    let small = Small::open(|limits| limits.retention_age_ms = 1).await;
+    small.change(8).await;
+    small.engine.create_consumer(new("c"), None).await.expect("created");
+    let pulled = pull(&small, None, 2).await.expect("pulled");
+    let own = pulled.next_cursor;
+    assert_eq!(own.revision, Revision(2));
+    small.log.trim(Revision(6)).await.expect("trimmed");
+    assert_eq!(small.floor().await, Revision(7));
+    let foreign = Cursor { epoch: crate::types::Epoch(1), revision: Revision(3), ..own };
+    assert!(foreign.epoch < own.epoch);
+    let acknowledge = async |cursor| {
+        let engine = &small.engine;
+        let view = engine.acknowledge_events(&name("c"), pulled.generation, cursor).await;
+        view.map(|view| view.consumer.cursor)
+    };
+    assert_eq!(kind(acknowledge(foreign).await), ErrorKind::CursorExpired);
+    assert_eq!(acknowledge(own).await, Ok(own), "dealt with, if late");
 }
 
 async fn follow(small: &Small, generation: Option<u64>, owner: &str) -> Result<Subscription> {
