@@ -14,7 +14,8 @@ use super::run::Run;
 use super::{Engine, ReadAt};
 use crate::log::ReadError;
 use crate::types::{
-    Cursor, Error, ErrorKind, EventType, Filter, LibraryRef, Result, Revision, StartAt, Timestamp,
+    Cursor, Error, ErrorKind, EventType, Filter, LibraryId, LibraryRef, Result, Revision, StartAt,
+    Timestamp,
 };
 
 pub use super::run::{FORMATS_MAX, Format};
@@ -169,17 +170,12 @@ impl Engine {
             looked_at += heads.len();
             for head in heads {
                 if let Some(mut selected) = Selected::select(head, &filter, position) {
-                    let events = selected.events().count();
-                    if count + events > limit {
-                        let last = selected.events().nth(limit - count - 1).map(|event| event.id);
-                        if let Some(last) = last {
-                            selected.until = Some(last);
-                            changes.push(selected);
-                            position = last;
-                        }
+                    if count + selected.num_events() > limit {
+                        position = selected.cut(limit - count);
+                        changes.push(selected);
                         break 'read;
                     }
-                    count += events;
+                    count += selected.num_events();
                     changes.push(selected);
                 }
                 position = Cursor::after(head.epoch, head.revision);
@@ -224,15 +220,23 @@ impl Engine {
 
     /// Resolves a request to a filter and the cursor to start behind.
     async fn start(&self, request: EventsRequest) -> Result<(EventFilter, Cursor)> {
-        let library = match &request.library {
-            None => None,
-            // A library that is gone still has a past: an id need not exist.
-            Some(LibraryRef::Id(id)) => Some(*id),
-            Some(name) => Some(self.inner.published.load().library(name)?.library.id),
-        };
+        let library = self.library_with_past(request.library.as_ref())?;
         let types = EventType::set(&request.event_types);
         let filter = EventFilter { library, types, expression: request.filter.map(Arc::new) };
         Ok((filter, self.start_cursor(request.start).await?))
+    }
+
+    /// The library whose past is wanted. One that is gone still has a past: an id need not exist;
+    /// `not-found` for a name that does not.
+    pub(super) fn library_with_past(
+        &self,
+        library: Option<&LibraryRef>,
+    ) -> Result<Option<LibraryId>> {
+        match library {
+            None => Ok(None),
+            Some(LibraryRef::Id(id)) => Ok(Some(*id)),
+            Some(name) => Ok(Some(self.inner.published.load().library(name)?.library.id)),
+        }
     }
 
     /// The cursor to start behind; `cursor-expired` or `cursor-unknown` where there is none.

@@ -176,25 +176,27 @@ fn event_types(head: &ChangeHead) -> u16 {
 }
 
 /// What an event has besides texts: names, ids, times.
-const EVENT_BYTES: usize = 400;
+pub(super) const EVENT_BYTES: usize = 400;
+
+/// About how many bytes the texts of a document have in an event of it.
+pub(super) fn document_bytes(document: &DocumentHead) -> usize {
+    let texts = [&document.title, &document.author, &document.source_url];
+    texts.map(String::len).iter().sum::<usize>()
+        + document.tags.iter().map(|tag| tag.len() + 3).sum::<usize>()
+        + document.metadata.as_json().len()
+}
 
 /// About how many bytes the events of a change have in a format.
 fn change_bytes(head: &ChangeHead) -> usize {
     let library = |library: &Library| library.description.len() + library.metadata.as_json().len();
-    let document = |document: &DocumentHead| {
-        let texts = [&document.title, &document.author, &document.source_url];
-        texts.map(String::len).iter().sum::<usize>()
-            + document.tags.iter().map(|tag| tag.len() + 3).sum::<usize>()
-            + document.metadata.as_json().len()
-    };
     let (images, title) = match &head.kind {
         ChangeKind::LibraryCreated { library: one }
         | ChangeKind::LibraryDeleted { before: one, .. } => (library(one), 0),
         ChangeKind::LibraryUpdated { before, after } => (library(before) + library(after), 0),
         ChangeKind::DocumentAdded { document: one, .. }
-        | ChangeKind::DocumentDeleted { before: one, .. } => (document(one), one.title.len()),
+        | ChangeKind::DocumentDeleted { before: one, .. } => (document_bytes(one), one.title.len()),
         ChangeKind::DocumentUpdated { before, after, .. } => {
-            (document(before) + document(after), after.title.len())
+            (document_bytes(before) + document_bytes(after), after.title.len())
         }
         ChangeKind::BatchStarted
         | ChangeKind::BatchCompleted { .. }

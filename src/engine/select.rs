@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::types::filter::{EventFields, FieldsOf};
 use crate::types::{
-    ChangeHead, Cursor, DocumentHead, Event, EventPayload, EventType, Filter, LibraryId,
+    ChangeHead, Cursor, DocumentHead, Event, EventPayload, EventType, Filter, LibraryId, Match,
 };
 
 /// What a reader of the feed wants. Cheap to clone.
@@ -85,15 +85,12 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// A change of which at least one event passes the filter.
+/// A change of which at least one event passes the filter; which ones is decided once.
 #[derive(Debug, Clone)]
 pub struct Selected {
     head: Arc<ChangeHead>,
-    filter: EventFilter,
-    /// Events up to this one are the reader's already.
-    after: Cursor,
-    /// Events behind this one come in a later page.
-    pub(super) until: Option<Cursor>,
+    /// The events that pass, in order, each by its place in the change and how it matches.
+    passed: Vec<(u32, Option<Match>)>,
 }
 
 impl Selected {
@@ -103,14 +100,29 @@ impl Selected {
         filter: &EventFilter,
         after: Cursor,
     ) -> Option<Self> {
-        let any = filter.select(head, after).next().is_some();
-        any.then(|| Self { head: Arc::clone(head), filter: filter.clone(), after, until: None })
+        let events = filter.select(head, after);
+        let passed: Vec<_> = events.map(|event| (event.id.place(), event.matched)).collect();
+        (!passed.is_empty()).then(|| Self { head: Arc::clone(head), passed })
+    }
+
+    /// How many events pass; at least one.
+    pub(super) fn num_events(&self) -> usize {
+        self.passed.len()
+    }
+
+    /// Keeps the first `count` events, at least one; gives the cursor of the last of them.
+    pub(super) fn cut(&mut self, count: usize) -> Cursor {
+        self.passed.truncate(count.max(1));
+        let last = self.events().last().map(|event| event.id);
+        last.unwrap_or(Cursor::after(self.head.epoch, self.head.revision))
     }
 
     /// The events that pass, in order; at least one.
     pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
-        let until = self.until.map(|until| until.ordinal);
-        let up_to = move |event: &Event<'_>| until.is_none_or(|until| event.id.ordinal <= until);
-        self.filter.select(&self.head, self.after).filter(up_to)
+        let mut events = self.head.events();
+        self.passed.iter().filter_map(move |(place, matched)| {
+            let event = events.find(|event| event.id.place() == *place)?;
+            Some(Event { matched: *matched, ..event })
+        })
     }
 }

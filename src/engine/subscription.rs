@@ -330,16 +330,16 @@ impl Reader {
                     }
                     return count;
                 }
-                let ordinal = event.id.ordinal & !Cursor::LAST;
+                let place = event.id.place();
                 match event.matched.and_then(Match::name) {
                     None => {
                         let encoded = run.encoded(format, &self.metrics);
-                        piece.extend_from_slice(encoded.event(first + ordinal as usize));
+                        piece.extend_from_slice(encoded.event(first + place as usize));
                     }
                     Some(_) => format.write(piece, &event),
                 }
                 count += 1;
-                last = Some((event.id, head.time, head.events_before + u64::from(ordinal) + 1));
+                last = Some((event.id, head.time, head.events_before + u64::from(place) + 1));
             }
         }
         self.move_over(run);
