@@ -158,7 +158,8 @@ limits! {
     /// ingest, so that readers that keep up never read the log.
     feed_window_bytes_max: usize = 32 * MIB;
     /// Bytes of events read from the log and kept in memory, in each format: what readers that
-    /// catch up close together share.
+    /// catch up close together share. One run that is larger (a single change of many chunks) is
+    /// kept beside it.
     feed_cache_bytes_max: usize = 8 * MIB;
     /// Live subscriptions.
     subscriptions_max: usize = 10_000;
