@@ -152,6 +152,9 @@ limits! {
     /// Changes that one page of the events list looks at, where few events pass its filter: about
     /// a tenth of a second of reading.
     events_page_changes_max: usize = 50_000;
+    /// Times that one page of the events list lets others have their turn, each after a
+    /// millisecond or less of evaluating its filter: about a tenth of a second as well.
+    events_page_turns_max: usize = 200;
     /// Bytes of log that are read at once for subscriptions that the window is too short for.
     feed_read_bytes_target: usize = 64 * KIB;
     /// Bytes of the newest events kept in memory, in each format: some seconds of the fastest

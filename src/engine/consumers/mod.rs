@@ -117,9 +117,9 @@ impl Engine {
         if let Some(filter) = &new.filter {
             Filter::parse(filter, FilterScope::Feed, &self.inner.limits)?;
         }
-        let library = self.library_with_past(new.library.as_ref())?;
         let _gate = self.inner.consumers.trim_gate().await;
-        let (cursor, now) = (self.start_cursor(new.start).await?, Timestamp::now());
+        let (library, cursor) = self.start_in(new.library.as_ref(), new.start).await?;
+        let now = Timestamp::now();
         let consumer = Consumer {
             name: new.name,
             library,
