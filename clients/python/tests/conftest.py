@@ -22,7 +22,7 @@ sys.path.insert(0, str(CLIENT / "src"))
 import arrwdb  # noqa: E402
 
 # Nothing here waits for ever.
-DEADLINE = 60.0
+DEADLINE = 30.0
 
 # A loopback address of these tests' own: while a server is down nobody else takes its port.
 HOST = "127.0.0.13"
