@@ -87,6 +87,106 @@ def test_a_subscription_outlives_cuts_anywhere(server: Server, kind: Kind) -> No
     run(test())
 
 
+def test_a_snapshot_and_its_tail_give_the_state(server: Server, kind: Kind) -> None:
+    async def test() -> None:
+        async with kind.connect(server.address) as client, Proxy(server.address) as proxy:
+            await make_library(client)
+            await client.ingest("a", [document(number) for number in range(400)])
+
+            async def write() -> None:
+                for number in range(200):
+                    await client.delete_document("a", f"d{number}")
+                    await client.create_document("a", document(1000 + number))
+                await client.update_document("a", "d1000", metadata={"n": 2})
+                await client.update_document("a", "d1000", title="the end")
+
+            state: dict[str, Any] = {}
+            begins = ends = 0
+            async with kind.connect(proxy.address, retry=RETRY) as cut:
+                # The snapshot is cut in the middle, and begins again.
+                proxy.cut_after = lambda: 10_000
+                async with await cut.subscribe("a", snapshot=True) as items:
+                    writing = asyncio.create_task(write())
+                    async for item in items:
+                        if isinstance(item, arrwdb.SnapshotBegin):
+                            begins += 1
+                            state.clear()
+                            if begins == 2:
+                                proxy.cut_after = None
+                        elif isinstance(item, arrwdb.SnapshotDocument):
+                            assert item.document.document_id not in state
+                            state[item.document.document_id] = item.document
+                        elif isinstance(item, arrwdb.SnapshotEnd):
+                            ends += 1
+                            assert item.total_documents == len(state)
+                            assert items.cursor == item.cursor
+                            proxy.cut()
+                        elif item.type == "document.added":
+                            assert item.document_id not in state
+                            state[item.document_id] = item.payload
+                        elif item.type == "document.updated":
+                            state[item.document_id] = item.payload
+                            if item.payload.title == "the end":
+                                break
+                        elif item.type == "document.deleted":
+                            del state[item.document_id]
+                    await writing
+            assert begins > 1 and ends == 1
+            there = {d.id: (d.title, d.metadata) async for d in client.export("a")}
+            assert {i: (d.title, d.metadata) for i, d in state.items()} == there
+
+    run(test())
+
+
+def test_a_filter_outlives_a_restart(server: Server, kind: Kind) -> None:
+    async def test() -> None:
+        async with kind.connect(server.address, retry=RETRY) as client:
+            await make_library(client)
+            async with await client.subscribe(
+                "a", filter="document.metadata.n >= 2", event_types=["document.updated"]
+            ) as events:
+                await client.create_document("a", document(1))
+                for number in (2, 3, 1, 0):
+                    await client.update_document("a", "d1", metadata={"n": number})
+                    if number == 2:
+                        await server.restart("kill")
+                seen = await collect(events, lambda event: event.match == "left")
+            assert [(event.match, event.payload.metadata["n"]) for event in seen] == [
+                *(("entered", 2), ("stayed", 3), ("left", 1)),
+            ]
+            with pytest.raises(arrwdb.InvalidArgument) as raised:
+                await client.subscribe(filter="document.(")
+            assert raised.value.violations[0].field == "filter"
+
+    run(test())
+
+
+def test_a_cursor_that_the_log_was_trimmed_past_is_told(
+    start_server: StartServer, kind: Kind
+) -> None:
+    limits = ("log_piece_bytes_target=1000", "retention_bytes_max=1000", "retention_interval_ms=10")
+    server = start_server(*(flag for limit in limits for flag in ("--limit", limit)))
+
+    async def test() -> None:
+        async with kind.connect(server.address) as client:
+            await make_library(client)
+            first = (await client.list_events(limit=1)).events[0]
+            await client.ingest("a", [document(number) for number in range(100)])
+
+            async def trimmed() -> bool:
+                return bool((await client.get_event_statistics()).floor_revision > first.revision + 1)
+
+            await eventually(trimmed)
+            with pytest.raises(arrwdb.CursorExpired) as raised:
+                await client.subscribe(cursor=first.id)
+            floor = raised.value.floor_cursor
+            assert floor is not None
+            async with await client.subscribe(cursor="begin") as events:
+                assert (await collect(events, lambda event: True))[0].revision > first.revision
+
+    run(test())
+
+
 def test_a_silent_connection_is_left(server: Server, kind: Kind) -> None:
     async def test() -> None:
         async with kind.connect(server.address) as client, Proxy(server.address) as proxy:
@@ -245,12 +345,17 @@ def test_an_idle_consumer_does_not_hold_the_log(start_server: StartServer, kind:
     run(test())
 
 
-@pytest.mark.parametrize("on_conflict", ["replace", "skip", "fail"])
-@pytest.mark.parametrize("how", ["kill", "terminate", "cut"])
+@pytest.mark.parametrize(
+    ("how", "on_conflict"),
+    [
+        *(("kill", "replace"), ("kill", "skip"), ("kill", "fail")),
+        *(("cut", "replace"), ("cut", "fail"), ("terminate", "replace")),
+    ],
+)
 def test_an_ingest_outlives_restarts(
     server: Server, kind: Kind, how: str, on_conflict: Any
 ) -> None:
-    count = 3000
+    count = 1500
 
     async def test() -> None:
         async with kind.connect(server.address, retry=RETRY) as client:
@@ -259,7 +364,7 @@ def test_an_ingest_outlives_restarts(
             await client.ingest("a", [document(n) for n in range(0, count, 500)])
             before = (await client.get_event_statistics()).tail_revision
             told: list[arrwdb.IngestProgress] = []
-            places = {400, 1100, 1900}
+            places = {250, 700, 1100}
 
             async with Proxy(server.address) as proxy:
 

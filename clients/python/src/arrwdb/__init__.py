@@ -64,6 +64,10 @@ from .values import (
     PulledEvents,
     SearchQuery,
     SearchResults,
+    SnapshotBegin,
+    SnapshotDocument,
+    SnapshotEnd,
+    SnapshotItem,
     SubscriberStatistics,
 )
 
@@ -122,6 +126,10 @@ __all__ = [
     "Retry",
     "SearchQuery",
     "SearchResults",
+    "SnapshotBegin",
+    "SnapshotDocument",
+    "SnapshotEnd",
+    "SnapshotItem",
     "SubscriberStatistics",
     "Subscription",
     "TooLarge",

@@ -455,8 +455,24 @@ def event_from_pb(event: event_pb2.Event) -> values.Event:
         revision=event.revision,
         last=event.last,
         batch_id=event.batch_id,
+        match=_name(event_pb2.EventMatch, "EVENT_MATCH_", event.match) if event.match else None,
         payload=_payload(event),
     )
+
+
+def snapshot_document_from_pb(
+    document: event_service_pb2.SnapshotDocument,
+) -> values.SnapshotDocument:
+    return values.SnapshotDocument(
+        library_id=document.library_id,
+        timestamp=time_from_pb(document.timestamp),
+        revision=document.revision,
+        document=document_event_from_pb(document.document),
+    )
+
+
+def snapshot_end_from_pb(end: event_service_pb2.SnapshotEnd) -> values.SnapshotEnd:
+    return values.SnapshotEnd(cursor=end.cursor, total_documents=end.total_documents)
 
 
 def heartbeat_from_pb(heartbeat: event_service_pb2.Heartbeat) -> values.Heartbeat:

@@ -342,6 +342,9 @@ class Event:
     """Whether it is the last event of its change."""
     batch_id: str
     """The ingest stream that the change belongs to; empty for none."""
+    match: str | None
+    """How an update matches the subscription's `filter`: `entered` (now, not before), `stayed`
+    or `left`. `None` without a filter, and for what is no update of a document."""
     payload: Payload | None
     """`None` for a type that this client does not know."""
 
@@ -360,6 +363,37 @@ class Heartbeat:
     cursor: str
     time: datetime
     """The server's clock."""
+
+
+@dataclass(frozen=True)
+class SnapshotBegin:
+    """A snapshot begins: forget what this subscription gave before. There is another one only
+    when the connection broke before the snapshot's end."""
+
+
+@dataclass(frozen=True)
+class SnapshotDocument:
+    """A document as it was when the subscription began."""
+
+    library_id: str
+    timestamp: datetime
+    """When it was last changed."""
+    revision: int
+    """Of that change."""
+    document: DocumentEvent
+    """What `document.added` would say of it."""
+
+
+@dataclass(frozen=True)
+class SnapshotEnd:
+    """The end of a snapshot: the events that follow came after it."""
+
+    cursor: str
+    total_documents: int
+
+
+SnapshotItem = Union[SnapshotBegin, SnapshotDocument, SnapshotEnd, Event]
+"""What a subscription with `snapshot=True` gives: begin, documents, end, and then events."""
 
 
 @dataclass(frozen=True)

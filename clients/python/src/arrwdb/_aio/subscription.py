@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
+from typing import Generic, TypeVar, cast
 
 import grpc
 
@@ -13,13 +15,15 @@ from .._options import Options
 from .._policy import Outage, is_passing
 from ..errors import ArrwdbError, Conflict, Unavailable, error_of_call
 from ..v1 import consumer_service_pb2, event_service_pb2
-from ..values import Consumer, Event, Heartbeat
+from ..values import Consumer, Event, Heartbeat, SnapshotBegin, SnapshotEnd, SnapshotItem
 from .transport import Reader, Stubs, sleep
 
 LOG = logging.getLogger("arrwdb")
 
+Item = TypeVar("Item")
 
-class AsyncSubscription:
+
+class AsyncSubscription(Generic[Item]):
     """The events of a subscription, in order, each once, over broken connections and restarts of
     the server alike. Made by `AsyncClient.subscribe`; iterate over it, and close it at the end.
 
@@ -45,9 +49,11 @@ class AsyncSubscription:
         self._outage = Outage(options.retry, give_up_after)
         self._stubs: Stubs | None = None
         self._reader: Reader[event_service_pb2.SubscribeResponse] | None = None
-        self._first: Event | None = None
+        self._ready: deque[SnapshotItem] = deque()
         self._closed = False
         self._cursor = request.cursor
+        # Whether this connection has begun to give a snapshot.
+        self._in_snapshot = False
         # As a durable consumer.
         self._generation: int | None = None
         self._takeovers_unheard = 0
@@ -56,7 +62,8 @@ class AsyncSubscription:
 
     @property
     def cursor(self) -> str:
-        """Where to go on: behind the last event that was handed out, or the heartbeat since."""
+        """Where to go on: behind the last event that was handed out, or the heartbeat since. Empty
+        until a snapshot's end was handed out."""
         return self._cursor
 
     @property
@@ -65,7 +72,7 @@ class AsyncSubscription:
         connection."""
         return self._generation
 
-    async def __aenter__(self) -> AsyncSubscription:
+    async def __aenter__(self) -> AsyncSubscription[Item]:
         return self
 
     async def __aexit__(
@@ -76,26 +83,27 @@ class AsyncSubscription:
     ) -> None:
         await self.close()
 
-    def __aiter__(self) -> AsyncIterator[Event]:
+    def __aiter__(self) -> AsyncIterator[Item]:
         return self
 
-    async def __anext__(self) -> Event:
-        first, self._first = self._first, None
-        if first is not None:
-            return self._hand_out(first)
-        while True:
+    async def __anext__(self) -> Item:
+        while not self._ready:
             message = await self._receive()
             if message is None:
                 raise StopAsyncIteration
-            event = await self._take(message)
-            if event is not None:
-                return self._hand_out(event)
+            await self._take(message)
+        item = self._ready.popleft()
+        if isinstance(item, Event):
+            self._cursor = self._handed_out = item.id
+        elif isinstance(item, SnapshotEnd):
+            self._cursor = item.cursor
+        return cast(Item, item)
 
     async def open(self) -> None:
         """Waits for the first message, with which its place is fixed. `subscribe` has done so."""
         message = await self._receive()
         if message is not None:
-            self._first = await self._take(message)
+            await self._take(message)
 
     async def acknowledge(self, cursor: str | None = None) -> Consumer:
         """As a durable consumer: everything up to here is dealt with, or, without a cursor,
@@ -137,21 +145,30 @@ class AsyncSubscription:
         if stubs is not None:
             await stubs.close()
 
-    def _hand_out(self, event: Event) -> Event:
-        self._cursor = event.id
-        self._handed_out = event.id
-        return event
-
-    async def _take(self, message: event_service_pb2.SubscribeResponse) -> Event | None:
-        """What a message is to the reader: an event that it has not had, or nothing."""
-        if message.WhichOneof("item") == "event":
+    async def _take(self, message: event_service_pb2.SubscribeResponse) -> None:
+        """Makes ready what a message has for the reader: one that it has not had, or nothing."""
+        kind = message.WhichOneof("item")
+        if kind == "event":
             event = _convert.event_from_pb(message.event)
             # A consumer's stream begins anew behind what is acknowledged: cursors sort as text.
-            repeated = self._request.consumer and event.id <= self._handed_out
-            return None if repeated else event
-        if message.WhichOneof("item") == "heartbeat":
+            if not self._request.consumer or event.id > self._handed_out:
+                self._ready.append(event)
+        elif kind == "heartbeat":
             await self._beat(message.heartbeat)
-        return None
+        elif kind == "snapshot_document":
+            self._begin_snapshot()
+            self._ready.append(_convert.snapshot_document_from_pb(message.snapshot_document))
+        elif kind == "snapshot_end":
+            self._begin_snapshot()
+            self._ready.append(_convert.snapshot_end_from_pb(message.snapshot_end))
+            # It is whole: what follows is resumed like any other stream.
+            self._request.snapshot = False
+
+    def _begin_snapshot(self) -> None:
+        """Before the first message of a snapshot on this connection."""
+        if not self._in_snapshot:
+            self._in_snapshot = True
+            self._ready.append(SnapshotBegin())
 
     async def _beat(self, heartbeat: event_service_pb2.Heartbeat) -> None:
         if not self._request.consumer:
@@ -216,6 +233,7 @@ class AsyncSubscription:
     def _ask(self) -> Reader[event_service_pb2.SubscribeResponse]:
         request = event_service_pb2.SubscribeRequest()
         request.CopyFrom(self._request)
+        self._in_snapshot = False
         if not request.consumer:
             request.cursor = self._cursor
         elif self._generation is not None:

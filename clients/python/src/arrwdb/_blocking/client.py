@@ -8,7 +8,7 @@ import socket
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import grpc
 from google.protobuf import field_mask_pb2
@@ -30,6 +30,7 @@ from ..values import (
     BatchOfDocuments,
     Consumer,
     Document,
+    Event,
     EventPage,
     EventStatistics,
     EventType,
@@ -47,6 +48,7 @@ from ..values import (
     PulledEvents,
     SearchQuery,
     SearchResults,
+    SnapshotItem,
 )
 from .ingesting import Documents, ingest
 from .streams import Export, HitStream
@@ -539,6 +541,7 @@ class Client:
 
     # --- events
 
+    @overload
     def subscribe(
         self,
         library: str | None = None,
@@ -546,13 +549,47 @@ class Client:
         event_types: Iterable[EventType] | None = None,
         cursor: str = "",
         filter: str = "",
+        snapshot: Literal[False] = False,
         consumer: str = "",
         owner: str = "",
         generation: int | None = None,
         on_heartbeat: Callable[[Heartbeat], None] | None = None,
         silence_max: float = 60.0,
         give_up_after: float | None = None,
-    ) -> Subscription:
+    ) -> Subscription[Event]: ...
+
+    @overload
+    def subscribe(
+        self,
+        library: str | None = None,
+        *,
+        event_types: Iterable[EventType] | None = None,
+        cursor: str = "",
+        filter: str = "",
+        snapshot: Literal[True],
+        consumer: str = "",
+        owner: str = "",
+        generation: int | None = None,
+        on_heartbeat: Callable[[Heartbeat], None] | None = None,
+        silence_max: float = 60.0,
+        give_up_after: float | None = None,
+    ) -> Subscription[SnapshotItem]: ...
+
+    def subscribe(
+        self,
+        library: str | None = None,
+        *,
+        event_types: Iterable[EventType] | None = None,
+        cursor: str = "",
+        filter: str = "",
+        snapshot: bool = False,
+        consumer: str = "",
+        owner: str = "",
+        generation: int | None = None,
+        on_heartbeat: Callable[[Heartbeat], None] | None = None,
+        silence_max: float = 60.0,
+        give_up_after: float | None = None,
+    ) -> Subscription[Event] | Subscription[SnapshotItem]:
         """Follows what happens, and resumes by itself: each event once, in order, over broken
         connections and restarts of the server.
 
@@ -560,6 +597,11 @@ class Client:
         `revision:N`, `time:RFC3339`), without one with what comes after this call: when it
         answers, its place is fixed. To go on in another process, keep the id of the last event
         that you have dealt with. A library given by name is the one that has it now.
+
+        `filter` lets through events of which an expression is true; those of updates say how they
+        `match`. With `snapshot` it begins with the documents that are there, of one moment, and
+        goes on with what came after: a `SnapshotBegin`, a `SnapshotDocument` for each, a
+        `SnapshotEnd`, and then events, with no gap and no double.
 
         With `consumer` it follows as that durable consumer, from what is acknowledged on, with the
         consumer's own filter; `acknowledge` it. `owner` is what people are shown, and should be
@@ -575,11 +617,12 @@ class Client:
             event_types=_convert.event_types_to_pb(event_types),
             cursor=cursor,
             filter=filter,
+            snapshot=snapshot,
             consumer=consumer,
             owner=owner or (_own_name() if consumer else ""),
             generation=generation,
         )
-        subscription = Subscription(
+        subscription: Subscription[SnapshotItem] = Subscription(
             self._options,
             request,
             silence_max=silence_max,

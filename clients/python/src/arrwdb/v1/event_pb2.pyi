@@ -12,6 +12,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class EventMatch(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EVENT_MATCH_UNSPECIFIED: _ClassVar[EventMatch]
+    EVENT_MATCH_ENTERED: _ClassVar[EventMatch]
+    EVENT_MATCH_STAYED: _ClassVar[EventMatch]
+    EVENT_MATCH_LEFT: _ClassVar[EventMatch]
+
 class EventType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     EVENT_TYPE_UNSPECIFIED: _ClassVar[EventType]
@@ -28,6 +35,10 @@ class EventType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_TYPE_BATCH_STARTED: _ClassVar[EventType]
     EVENT_TYPE_BATCH_COMPLETED: _ClassVar[EventType]
     EVENT_TYPE_BATCH_FAILED: _ClassVar[EventType]
+EVENT_MATCH_UNSPECIFIED: EventMatch
+EVENT_MATCH_ENTERED: EventMatch
+EVENT_MATCH_STAYED: EventMatch
+EVENT_MATCH_LEFT: EventMatch
 EVENT_TYPE_UNSPECIFIED: EventType
 EVENT_TYPE_LIBRARY_CREATED: EventType
 EVENT_TYPE_LIBRARY_UPDATED: EventType
@@ -44,7 +55,7 @@ EVENT_TYPE_BATCH_COMPLETED: EventType
 EVENT_TYPE_BATCH_FAILED: EventType
 
 class Event(_message.Message):
-    __slots__ = ("id", "type", "library_id", "timestamp", "revision", "last", "batch_id", "library", "document", "chunk", "batch", "index")
+    __slots__ = ("id", "type", "library_id", "timestamp", "revision", "last", "batch_id", "match", "library", "document", "chunk", "batch", "index")
     ID_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     LIBRARY_ID_FIELD_NUMBER: _ClassVar[int]
@@ -52,6 +63,7 @@ class Event(_message.Message):
     REVISION_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
     BATCH_ID_FIELD_NUMBER: _ClassVar[int]
+    MATCH_FIELD_NUMBER: _ClassVar[int]
     LIBRARY_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
@@ -64,12 +76,13 @@ class Event(_message.Message):
     revision: int
     last: bool
     batch_id: str
+    match: EventMatch
     library: LibraryEvent
     document: DocumentEvent
     chunk: ChunkEvent
     batch: BatchEvent
     index: IndexEvent
-    def __init__(self, id: _Optional[str] = ..., type: _Optional[_Union[EventType, str]] = ..., library_id: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., last: _Optional[bool] = ..., batch_id: _Optional[str] = ..., library: _Optional[_Union[LibraryEvent, _Mapping]] = ..., document: _Optional[_Union[DocumentEvent, _Mapping]] = ..., chunk: _Optional[_Union[ChunkEvent, _Mapping]] = ..., batch: _Optional[_Union[BatchEvent, _Mapping]] = ..., index: _Optional[_Union[IndexEvent, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., type: _Optional[_Union[EventType, str]] = ..., library_id: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., last: _Optional[bool] = ..., batch_id: _Optional[str] = ..., match: _Optional[_Union[EventMatch, str]] = ..., library: _Optional[_Union[LibraryEvent, _Mapping]] = ..., document: _Optional[_Union[DocumentEvent, _Mapping]] = ..., chunk: _Optional[_Union[ChunkEvent, _Mapping]] = ..., batch: _Optional[_Union[BatchEvent, _Mapping]] = ..., index: _Optional[_Union[IndexEvent, _Mapping]] = ...) -> None: ...
 
 class LibraryEvent(_message.Message):
     __slots__ = ("name", "description", "metric", "dimension", "embedder", "index_type", "metadata", "previous_name", "previous_metadata", "num_documents", "num_chunks", "previous_description")

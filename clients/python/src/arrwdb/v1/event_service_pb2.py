@@ -16,7 +16,7 @@ from arrwdb.v1 import event_pb2 as arrwdb_dot_v1_dot_event__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61rrwdb/v1/event_service.proto\x12\tarrwdb.v1\x1a\x15\x61rrwdb/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x01\n\x10SubscribeRequest\x12\x12\n\nlibrary_id\x18\x01 \x01(\t\x12)\n\x0b\x65vent_types\x18\x02 \x03(\x0e\x32\x14.arrwdb.v1.EventType\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\x10\n\x08snapshot\x18\x05 \x01(\x08\x12\x10\n\x08\x63onsumer\x18\x06 \x01(\t\x12\r\n\x05owner\x18\x07 \x01(\t\x12\x17\n\ngeneration\x18\x08 \x01(\x04H\x00\x88\x01\x01\x42\r\n\x0b_generation\"i\n\x11SubscribeResponse\x12!\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x10.arrwdb.v1.EventH\x00\x12)\n\theartbeat\x18\x02 \x01(\x0b\x32\x14.arrwdb.v1.HeartbeatH\x00\x42\x06\n\x04item\"m\n\tHeartbeat\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\ngeneration\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\r\n\x0b_generation\"\xd5\x01\n\x11ListEventsRequest\x12\x12\n\nlibrary_id\x18\x01 \x01(\t\x12)\n\x0b\x65vent_types\x18\x02 \x03(\x0e\x32\x14.arrwdb.v1.EventType\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05limit\x18\x05 \x01(\r\x12\x19\n\x0cmin_revision\x18\x06 \x01(\x04H\x00\x88\x01\x01\x12\x17\n\ntimeout_ms\x18\x07 \x01(\rH\x01\x88\x01\x01\x42\x0f\n\r_min_revisionB\r\n\x0b_timeout_ms\"`\n\x12ListEventsResponse\x12 \n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.arrwdb.v1.Event\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x13\n\x0btail_cursor\x18\x03 \x01(\t\"o\n\x19GetEventStatisticsRequest\x12\x19\n\x0cmin_revision\x18\x01 \x01(\x04H\x00\x88\x01\x01\x12\x17\n\ntimeout_ms\x18\x02 \x01(\rH\x01\x88\x01\x01\x42\x0f\n\r_min_revisionB\r\n\x0b_timeout_ms\"\xcf\x02\n\x1aGetEventStatisticsResponse\x12\x17\n\x0ftotal_published\x18\x01 \x01(\x04\x12\x17\n\x0ftotal_delivered\x18\x02 \x01(\x04\x12\x14\n\x0ctotal_errors\x18\x03 \x01(\x04\x12\x16\n\x0epending_events\x18\x04 \x01(\x04\x12\x18\n\x10subscriber_count\x18\x05 \x01(\x04\x12\x0f\n\x07running\x18\x06 \x01(\x08\x12.\n\nstarted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rtail_revision\x18\x08 \x01(\x04\x12\x16\n\x0e\x66loor_revision\x18\t \x01(\x04\x12\x11\n\tlog_bytes\x18\n \x01(\x04\x12\x34\n\x0bsubscribers\x18\x0b \x03(\x0b\x32\x1f.arrwdb.v1.SubscriberStatistics\"\xbb\x01\n\x14SubscriberStatistics\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x15\n\rlag_revisions\x18\x03 \x01(\x04\x12\x13\n\x0blag_seconds\x18\x04 \x01(\x01\x12\x16\n\x0epending_events\x18\x05 \x01(\x04\x12\x18\n\x10\x64\x65livered_events\x18\x06 \x01(\x04\x12)\n\x05since\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x86\x02\n\x0c\x45ventService\x12H\n\tSubscribe\x12\x1b.arrwdb.v1.SubscribeRequest\x1a\x1c.arrwdb.v1.SubscribeResponse0\x01\x12I\n\nListEvents\x12\x1c.arrwdb.v1.ListEventsRequest\x1a\x1d.arrwdb.v1.ListEventsResponse\x12\x61\n\x12GetEventStatistics\x12$.arrwdb.v1.GetEventStatisticsRequest\x1a%.arrwdb.v1.GetEventStatisticsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61rrwdb/v1/event_service.proto\x12\tarrwdb.v1\x1a\x15\x61rrwdb/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x01\n\x10SubscribeRequest\x12\x12\n\nlibrary_id\x18\x01 \x01(\t\x12)\n\x0b\x65vent_types\x18\x02 \x03(\x0e\x32\x14.arrwdb.v1.EventType\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\x10\n\x08snapshot\x18\x05 \x01(\x08\x12\x10\n\x08\x63onsumer\x18\x06 \x01(\t\x12\r\n\x05owner\x18\x07 \x01(\t\x12\x17\n\ngeneration\x18\x08 \x01(\x04H\x00\x88\x01\x01\x42\r\n\x0b_generation\"\xd3\x01\n\x11SubscribeResponse\x12!\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x10.arrwdb.v1.EventH\x00\x12)\n\theartbeat\x18\x02 \x01(\x0b\x32\x14.arrwdb.v1.HeartbeatH\x00\x12\x38\n\x11snapshot_document\x18\x03 \x01(\x0b\x32\x1b.arrwdb.v1.SnapshotDocumentH\x00\x12.\n\x0csnapshot_end\x18\x04 \x01(\x0b\x32\x16.arrwdb.v1.SnapshotEndH\x00\x42\x06\n\x04item\"\x93\x01\n\x10SnapshotDocument\x12\x12\n\nlibrary_id\x18\x01 \x01(\t\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12*\n\x08\x64ocument\x18\x04 \x01(\x0b\x32\x18.arrwdb.v1.DocumentEvent\"6\n\x0bSnapshotEnd\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x17\n\x0ftotal_documents\x18\x02 \x01(\x04\"m\n\tHeartbeat\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\ngeneration\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\r\n\x0b_generation\"\xd5\x01\n\x11ListEventsRequest\x12\x12\n\nlibrary_id\x18\x01 \x01(\t\x12)\n\x0b\x65vent_types\x18\x02 \x03(\x0e\x32\x14.arrwdb.v1.EventType\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\r\n\x05limit\x18\x05 \x01(\r\x12\x19\n\x0cmin_revision\x18\x06 \x01(\x04H\x00\x88\x01\x01\x12\x17\n\ntimeout_ms\x18\x07 \x01(\rH\x01\x88\x01\x01\x42\x0f\n\r_min_revisionB\r\n\x0b_timeout_ms\"`\n\x12ListEventsResponse\x12 \n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.arrwdb.v1.Event\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x13\n\x0btail_cursor\x18\x03 \x01(\t\"o\n\x19GetEventStatisticsRequest\x12\x19\n\x0cmin_revision\x18\x01 \x01(\x04H\x00\x88\x01\x01\x12\x17\n\ntimeout_ms\x18\x02 \x01(\rH\x01\x88\x01\x01\x42\x0f\n\r_min_revisionB\r\n\x0b_timeout_ms\"\xcf\x02\n\x1aGetEventStatisticsResponse\x12\x17\n\x0ftotal_published\x18\x01 \x01(\x04\x12\x17\n\x0ftotal_delivered\x18\x02 \x01(\x04\x12\x14\n\x0ctotal_errors\x18\x03 \x01(\x04\x12\x16\n\x0epending_events\x18\x04 \x01(\x04\x12\x18\n\x10subscriber_count\x18\x05 \x01(\x04\x12\x0f\n\x07running\x18\x06 \x01(\x08\x12.\n\nstarted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rtail_revision\x18\x08 \x01(\x04\x12\x16\n\x0e\x66loor_revision\x18\t \x01(\x04\x12\x11\n\tlog_bytes\x18\n \x01(\x04\x12\x34\n\x0bsubscribers\x18\x0b \x03(\x0b\x32\x1f.arrwdb.v1.SubscriberStatistics\"\xbb\x01\n\x14SubscriberStatistics\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x15\n\rlag_revisions\x18\x03 \x01(\x04\x12\x13\n\x0blag_seconds\x18\x04 \x01(\x01\x12\x16\n\x0epending_events\x18\x05 \x01(\x04\x12\x18\n\x10\x64\x65livered_events\x18\x06 \x01(\x04\x12)\n\x05since\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x86\x02\n\x0c\x45ventService\x12H\n\tSubscribe\x12\x1b.arrwdb.v1.SubscribeRequest\x1a\x1c.arrwdb.v1.SubscribeResponse0\x01\x12I\n\nListEvents\x12\x1c.arrwdb.v1.ListEventsRequest\x1a\x1d.arrwdb.v1.ListEventsResponse\x12\x61\n\x12GetEventStatistics\x12$.arrwdb.v1.GetEventStatisticsRequest\x1a%.arrwdb.v1.GetEventStatisticsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -25,20 +25,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SUBSCRIBEREQUEST']._serialized_start=101
   _globals['_SUBSCRIBEREQUEST']._serialized_end=305
-  _globals['_SUBSCRIBERESPONSE']._serialized_start=307
-  _globals['_SUBSCRIBERESPONSE']._serialized_end=412
-  _globals['_HEARTBEAT']._serialized_start=414
-  _globals['_HEARTBEAT']._serialized_end=523
-  _globals['_LISTEVENTSREQUEST']._serialized_start=526
-  _globals['_LISTEVENTSREQUEST']._serialized_end=739
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=741
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=837
-  _globals['_GETEVENTSTATISTICSREQUEST']._serialized_start=839
-  _globals['_GETEVENTSTATISTICSREQUEST']._serialized_end=950
-  _globals['_GETEVENTSTATISTICSRESPONSE']._serialized_start=953
-  _globals['_GETEVENTSTATISTICSRESPONSE']._serialized_end=1288
-  _globals['_SUBSCRIBERSTATISTICS']._serialized_start=1291
-  _globals['_SUBSCRIBERSTATISTICS']._serialized_end=1478
-  _globals['_EVENTSERVICE']._serialized_start=1481
-  _globals['_EVENTSERVICE']._serialized_end=1743
+  _globals['_SUBSCRIBERESPONSE']._serialized_start=308
+  _globals['_SUBSCRIBERESPONSE']._serialized_end=519
+  _globals['_SNAPSHOTDOCUMENT']._serialized_start=522
+  _globals['_SNAPSHOTDOCUMENT']._serialized_end=669
+  _globals['_SNAPSHOTEND']._serialized_start=671
+  _globals['_SNAPSHOTEND']._serialized_end=725
+  _globals['_HEARTBEAT']._serialized_start=727
+  _globals['_HEARTBEAT']._serialized_end=836
+  _globals['_LISTEVENTSREQUEST']._serialized_start=839
+  _globals['_LISTEVENTSREQUEST']._serialized_end=1052
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=1054
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=1150
+  _globals['_GETEVENTSTATISTICSREQUEST']._serialized_start=1152
+  _globals['_GETEVENTSTATISTICSREQUEST']._serialized_end=1263
+  _globals['_GETEVENTSTATISTICSRESPONSE']._serialized_start=1266
+  _globals['_GETEVENTSTATISTICSRESPONSE']._serialized_end=1601
+  _globals['_SUBSCRIBERSTATISTICS']._serialized_start=1604
+  _globals['_SUBSCRIBERSTATISTICS']._serialized_end=1791
+  _globals['_EVENTSERVICE']._serialized_start=1794
+  _globals['_EVENTSERVICE']._serialized_end=2056
 # @@protoc_insertion_point(module_scope)

@@ -31,12 +31,36 @@ class SubscribeRequest(_message.Message):
     def __init__(self, library_id: _Optional[str] = ..., event_types: _Optional[_Iterable[_Union[_event_pb2.EventType, str]]] = ..., cursor: _Optional[str] = ..., filter: _Optional[str] = ..., snapshot: _Optional[bool] = ..., consumer: _Optional[str] = ..., owner: _Optional[str] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class SubscribeResponse(_message.Message):
-    __slots__ = ("event", "heartbeat")
+    __slots__ = ("event", "heartbeat", "snapshot_document", "snapshot_end")
     EVENT_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_END_FIELD_NUMBER: _ClassVar[int]
     event: _event_pb2.Event
     heartbeat: Heartbeat
-    def __init__(self, event: _Optional[_Union[_event_pb2.Event, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+    snapshot_document: SnapshotDocument
+    snapshot_end: SnapshotEnd
+    def __init__(self, event: _Optional[_Union[_event_pb2.Event, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., snapshot_document: _Optional[_Union[SnapshotDocument, _Mapping]] = ..., snapshot_end: _Optional[_Union[SnapshotEnd, _Mapping]] = ...) -> None: ...
+
+class SnapshotDocument(_message.Message):
+    __slots__ = ("library_id", "timestamp", "revision", "document")
+    LIBRARY_ID_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    library_id: str
+    timestamp: _timestamp_pb2.Timestamp
+    revision: int
+    document: _event_pb2.DocumentEvent
+    def __init__(self, library_id: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., document: _Optional[_Union[_event_pb2.DocumentEvent, _Mapping]] = ...) -> None: ...
+
+class SnapshotEnd(_message.Message):
+    __slots__ = ("cursor", "total_documents")
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
+    cursor: str
+    total_documents: int
+    def __init__(self, cursor: _Optional[str] = ..., total_documents: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("cursor", "time", "generation")
