@@ -150,6 +150,8 @@ def test_a_filter_outlives_a_restart(server: Server, kind: Kind) -> None:
                     await client.update_document("a", "d1", metadata={"n": number})
                     if number == 2:
                         await server.restart("kill")
+                        # An update that finds its connection broken is not retried; this is.
+                        await client.get_library("a")
                 seen = await collect(events, lambda event: event.match == "left")
             assert [(event.match, event.payload.metadata["n"]) for event in seen] == [
                 *(("entered", 2), ("stayed", 3), ("left", 1)),

@@ -55,7 +55,5 @@ class Options:
             ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
             ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
             ("grpc.http2.max_pings_without_data", 0),
-            # This client decides what may be retried.
-            ("grpc.enable_retries", 0),
             *((("grpc.use_local_subchannel_pool", 1),) if alone else ()),
         )

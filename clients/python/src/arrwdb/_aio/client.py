@@ -52,7 +52,7 @@ from ..values import (
 from .ingesting import Documents, ingest
 from .streams import AsyncExport, AsyncHitStream
 from .subscription import AsyncSubscription
-from .transport import Stubs, UnaryUnary, sleep
+from .transport import Stubs, UnaryUnary
 
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
@@ -138,7 +138,7 @@ class AsyncClient:
             pause = attempts.pause(error)
             if pause is None:
                 raise error
-            await sleep(pause)
+            await self._stubs.pause(pause)
 
     # --- libraries
 
@@ -410,7 +410,7 @@ class AsyncClient:
         if on_conflict != "replace":
             floor = (await self.get_event_statistics()).tail_revision
         return await ingest(
-            self._stubs.documents,
+            self._stubs,
             self._options,
             library_id,
             documents,
@@ -434,7 +434,8 @@ class AsyncClient:
             library_id=library, include_embeddings=include_embeddings, min_revision=min_revision
         )
         return AsyncExport(
-            lambda left: self._stubs.documents.ExportDocuments(
+            self._stubs,
+            lambda stubs, left: stubs.documents.ExportDocuments(
                 request, timeout=left, metadata=self._options.metadata
             ),
             self._attempts(timeout),
@@ -532,7 +533,8 @@ class AsyncClient:
             min_revision=min_revision,
         )
         return AsyncHitStream(
-            lambda left: self._stubs.searches.StreamSearch(
+            self._stubs,
+            lambda stubs, left: stubs.searches.StreamSearch(
                 request, timeout=left, metadata=self._options.metadata
             ),
             self._attempts(timeout),

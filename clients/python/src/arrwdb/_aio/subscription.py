@@ -16,7 +16,7 @@ from .._policy import Outage, is_passing
 from ..errors import ArrwdbError, Conflict, Unavailable, error_of_call
 from ..v1 import consumer_service_pb2, event_service_pb2
 from ..values import Consumer, Event, Heartbeat, SnapshotBegin, SnapshotEnd, SnapshotItem
-from .transport import Reader, Stubs, sleep
+from .transport import Reader, Stubs
 
 LOG = logging.getLogger("arrwdb")
 
@@ -130,7 +130,7 @@ class AsyncSubscription(Generic[Item]):
                 pause = outage.pause(error) if is_passing(error) else None
                 if pause is None:
                     raise error from None
-                await sleep(pause)
+                await stubs.pause(pause)
             else:
                 self._acknowledged = max(self._acknowledged, request.cursor)
                 return _convert.consumer_from_pb(reply.consumer)
@@ -222,7 +222,7 @@ class AsyncSubscription(Generic[Item]):
                 await self.close()
                 raise error
             LOG.warning("subscription broken, resumes in %.1f s: %s", pause, error)
-            await sleep(pause)
+            await self._connected().pause(pause)
         return None
 
     def _connected(self) -> Stubs:

@@ -41,6 +41,10 @@ class Stubs:
         self.events = AsyncEventServiceStub(self.channel)
         self.consumers = AsyncConsumerServiceStub(self.channel)
 
+    async def pause(self, seconds: float) -> None:
+        """Waits before another attempt. The channel connects meanwhile."""
+        await asyncio.sleep(seconds)
+
     async def close(self) -> None:
         """Ends every call on the channel."""
         await self.channel.close()
@@ -107,10 +111,4 @@ class Reader(Generic[Reply]):
         if self._watch is not None:
             self._watch.end()
         self._call.cancel()
-
-
-async def sleep(seconds: float) -> None:
-    """Waits."""
-    await asyncio.sleep(seconds)
-
 

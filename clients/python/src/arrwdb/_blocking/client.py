@@ -53,7 +53,7 @@ from ..values import (
 from .ingesting import Documents, ingest
 from .streams import Export, HitStream
 from .subscription import Subscription
-from .transport import Stubs, UnaryUnary, sleep
+from .transport import Stubs, UnaryUnary
 
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
@@ -139,7 +139,7 @@ class Client:
             pause = attempts.pause(error)
             if pause is None:
                 raise error
-            sleep(pause)
+            self._stubs.pause(pause)
 
     # --- libraries
 
@@ -411,7 +411,7 @@ class Client:
         if on_conflict != "replace":
             floor = (self.get_event_statistics()).tail_revision
         return ingest(
-            self._stubs.documents,
+            self._stubs,
             self._options,
             library_id,
             documents,
@@ -435,7 +435,8 @@ class Client:
             library_id=library, include_embeddings=include_embeddings, min_revision=min_revision
         )
         return Export(
-            lambda left: self._stubs.documents.ExportDocuments(
+            self._stubs,
+            lambda stubs, left: stubs.documents.ExportDocuments(
                 request, timeout=left, metadata=self._options.metadata
             ),
             self._attempts(timeout),
@@ -533,7 +534,8 @@ class Client:
             min_revision=min_revision,
         )
         return HitStream(
-            lambda left: self._stubs.searches.StreamSearch(
+            self._stubs,
+            lambda stubs, left: stubs.searches.StreamSearch(
                 request, timeout=left, metadata=self._options.metadata
             ),
             self._attempts(timeout),

@@ -17,8 +17,8 @@ from .._policy import Outage, is_passing
 from .._window import Window
 from ..errors import ArrwdbError, DeadlineExceeded, Unavailable, error_of_call
 from ..v1 import document_service_pb2
-from ..v1.stubs import DocumentServiceStub
 from ..values import IngestProgress, IngestSummary, NewDocument, OnConflict
+from .transport import Stubs
 
 LOG = logging.getLogger("arrwdb")
 
@@ -27,7 +27,7 @@ Documents = Iterable[Union[NewDocument, Mapping[str, Any]]]
 
 
 def ingest(
-    stub: DocumentServiceStub,
+    stubs: Stubs,
     options: Options,
     library_id: str,
     documents: Documents,
@@ -44,7 +44,7 @@ def ingest(
         known_revision=known_revision,
         message_bytes_max=options.message_bytes_max,
     )
-    run = _Run(window, stub, options, on_progress, Outage(options.retry, give_up_after))
+    run = _Run(window, stubs, options, on_progress, Outage(options.retry, give_up_after))
     sending = threading.Thread(target=run.send, name="arrwdb-ingest", daemon=True)
     sending.start()
     try:
@@ -60,13 +60,13 @@ class _Run:
     def __init__(
         self,
         window: Window,
-        stub: DocumentServiceStub,
+        stubs: Stubs,
         options: Options,
         on_progress: Callable[[IngestProgress], None] | None,
         outage: Outage,
     ) -> None:
         self._window = window
-        self._stub = stub
+        self._stubs = stubs
         self._options = options
         self._on_progress = on_progress
         self._outage = outage
@@ -146,13 +146,13 @@ class _Run:
                 raise error
             LOG.warning("ingest broken, goes on in %.1f s: %s", pause, error)
             until = time.monotonic() + pause
-            with self._changed:
+            with self._stubs.connecting(), self._changed:
                 while not self._stopped and (left := until - time.monotonic()) > 0:
                     self._changed.wait(left)
 
     def _work(self, stream: int) -> ArrwdbError | None:
         """Works on one stream to its end; gives why it broke."""
-        call = self._stub.StreamIngestDocuments(
+        call = self._stubs.documents.StreamIngestDocuments(
             self._requests(stream), metadata=self._options.metadata
         )
         with self._changed:

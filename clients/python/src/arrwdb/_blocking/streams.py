@@ -13,9 +13,9 @@ from .._policy import Attempts
 from ..errors import ArrwdbError, Unavailable, error_of_call
 from ..v1 import document_service_pb2, search_service_pb2
 from ..values import Hit, NewDocument
-from .transport import Reader, sleep
+from .transport import Reader, Stubs
 
-Ask = Callable[[float], object]
+Ask = Callable[[Stubs, float], object]
 """Begins the call with so many seconds until its deadline."""
 
 
@@ -30,7 +30,8 @@ class Export:
     `total_documents` are set. One that breaks in the middle raises: begin anew.
     """
 
-    def __init__(self, ask: Ask, attempts: Attempts) -> None:
+    def __init__(self, stubs: Stubs, ask: Ask, attempts: Attempts) -> None:
+        self._stubs = stubs
         self._ask = ask
         self._attempts = attempts
         self._reader: Reader[document_service_pb2.ExportDocumentsResponse] | None = None
@@ -62,11 +63,11 @@ class Export:
             pause = None if begun else self._attempts.pause(error)
             if pause is None:
                 raise error
-            sleep(pause)
+            self._stubs.pause(pause)
 
     def _begin(self) -> Reader[document_service_pb2.ExportDocumentsResponse]:
         reader: Reader[document_service_pb2.ExportDocumentsResponse]
-        self._reader = reader = Reader(self._ask(self._attempts.left()), None)
+        self._reader = reader = Reader(self._ask(self._stubs, self._attempts.left()), None)
         return reader
 
     def close(self) -> None:
@@ -82,7 +83,8 @@ class HitStream:
     and `revision` are set. One that breaks in the middle raises: search again.
     """
 
-    def __init__(self, ask: Ask, attempts: Attempts) -> None:
+    def __init__(self, stubs: Stubs, ask: Ask, attempts: Attempts) -> None:
+        self._stubs = stubs
         self._ask = ask
         self._attempts = attempts
         self._reader: Reader[search_service_pb2.StreamSearchResponse] | None = None
@@ -114,11 +116,11 @@ class HitStream:
             pause = None if begun else self._attempts.pause(error)
             if pause is None:
                 raise error
-            sleep(pause)
+            self._stubs.pause(pause)
 
     def _begin(self) -> Reader[search_service_pb2.StreamSearchResponse]:
         reader: Reader[search_service_pb2.StreamSearchResponse]
-        self._reader = reader = Reader(self._ask(self._attempts.left()), None)
+        self._reader = reader = Reader(self._ask(self._stubs, self._attempts.left()), None)
         return reader
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -41,6 +42,27 @@ class Stubs:
         self.searches = SearchServiceStub(self.channel)
         self.events = EventServiceStub(self.channel)
         self.consumers = ConsumerServiceStub(self.channel)
+
+    def pause(self, seconds: float) -> None:
+        """Waits before another attempt."""
+        with self.connecting():
+            time.sleep(seconds)
+
+    @contextlib.contextmanager
+    def connecting(self) -> Iterator[None]:
+        """While this is open the channel connects. Some versions of grpc (1.76 and before) do so
+        only while a call is under way or somebody wants to be told of it; but calls of a channel
+        that has no connection fail at once, so that with nothing but pauses between them there
+        would never be one."""
+
+        def told(state: grpc.ChannelConnectivity) -> None:
+            pass
+
+        self.channel.subscribe(told, try_to_connect=True)
+        try:
+            yield
+        finally:
+            self.channel.unsubscribe(told)
 
     def close(self) -> None:
         """Ends every call on the channel."""
@@ -112,7 +134,3 @@ class Reader(Generic[Reply]):
         if self._watch is not None:
             self._watch.end()
 
-
-def sleep(seconds: float) -> None:
-    """Waits."""
-    time.sleep(seconds)
