@@ -146,7 +146,7 @@ class _Run:
                 raise error
             LOG.warning("ingest broken, goes on in %.1f s: %s", pause, error)
             until = time.monotonic() + pause
-            with self._stubs.connecting(), self._changed:
+            with self._stubs.connecting(pause), self._changed:
                 while not self._stopped and (left := until - time.monotonic()) > 0:
                     self._changed.wait(left)
 

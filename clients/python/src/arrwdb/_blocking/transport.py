@@ -42,27 +42,31 @@ class Stubs:
         self.searches = SearchServiceStub(self.channel)
         self.events = EventServiceStub(self.channel)
         self.consumers = ConsumerServiceStub(self.channel)
+        self._health: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(
+            "/grpc.health.v1.Health/Check"
+        )
 
     def pause(self, seconds: float) -> None:
         """Waits before another attempt."""
-        with self.connecting():
+        with self.connecting(seconds):
             time.sleep(seconds)
 
     @contextlib.contextmanager
-    def connecting(self) -> Iterator[None]:
-        """While this is open the channel connects. Some versions of grpc (1.76 and before) do so
-        only while a call is under way or somebody wants to be told of it; but calls of a channel
-        that has no connection fail at once, so that with nothing but pauses between them there
-        would never be one."""
-
-        def told(state: grpc.ChannelConnectivity) -> None:
-            pass
-
-        self.channel.subscribe(told, try_to_connect=True)
+    def connecting(self, seconds: float) -> Iterator[None]:
+        """For so long, or until it is left, the channel connects. Some versions of grpc (1.76 and
+        before) do so only while a call is under way; but calls of a channel without a connection
+        fail at once, so that with nothing but pauses between them there would never be one. So
+        one that waits for a connection asks for the server's health, whatever comes of it."""
+        try:
+            asking = self._health.future(b"", timeout=seconds, wait_for_ready=True)
+        except ValueError:
+            # Closed meanwhile.
+            yield
+            return
         try:
             yield
         finally:
-            self.channel.unsubscribe(told)
+            asking.cancel()
 
     def close(self) -> None:
         """Ends every call on the channel."""
