@@ -273,10 +273,10 @@ def test_a_consumer_outlives_restarts(server: Server, kind: Kind) -> None:
                     generations.add(events.generation)
                     if len(dealt_with) % 20 == 10:
                         await events.acknowledge()
-                        await server.restart("kill")
-                    if len(dealt_with) % 20 == 15:
-                        # Not acknowledged, so that the server gives it again: not we to others.
                         await server.restart("terminate")
+                    if len(dealt_with) % 20 == 15:
+                        # Not acknowledged, so that the server gives it again: but not we.
+                        await server.restart("kill")
                     if len(dealt_with) == 60:
                         break
                 await events.acknowledge()
