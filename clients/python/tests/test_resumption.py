@@ -264,7 +264,7 @@ def test_a_consumer_outlives_restarts(server: Server, kind: Kind) -> None:
         async with kind.connect(server.address, retry=RETRY) as client:
             await make_library(client)
             await client.create_consumer("mailer", event_types=["document.added"])
-            await client.ingest("a", [document(number) for number in range(60)])
+            await client.ingest("a", [document(number) for number in range(20)])
             dealt_with: list[str | None] = []
             async with await client.subscribe(consumer="mailer") as events:
                 generations = {events.generation}
@@ -277,6 +277,9 @@ def test_a_consumer_outlives_restarts(server: Server, kind: Kind) -> None:
                     if len(dealt_with) % 20 == 15:
                         # Not acknowledged, so that the server gives it again: but not we.
                         await server.restart("kill")
+                        # Only now, so that they come over another connection.
+                        more = range(len(dealt_with) + 5, min(len(dealt_with) + 25, 60))
+                        await client.ingest("a", [document(number) for number in more])
                     if len(dealt_with) == 60:
                         break
                 await events.acknowledge()
