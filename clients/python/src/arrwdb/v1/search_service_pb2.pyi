@@ -36,16 +36,18 @@ class SearchRequest(_message.Message):
     def __init__(self, library_id: _Optional[str] = ..., query: _Optional[str] = ..., embedding: _Optional[_Iterable[float]] = ..., k: _Optional[int] = ..., distance_threshold: _Optional[float] = ..., queries: _Optional[_Iterable[_Union[SearchQuery, _Mapping]]] = ..., filter: _Optional[str] = ..., include_text: _Optional[bool] = ..., exact: _Optional[bool] = ..., ef: _Optional[int] = ..., min_revision: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
 
 class SearchQuery(_message.Message):
-    __slots__ = ("query", "embedding", "k", "distance_threshold")
+    __slots__ = ("query", "embedding", "k", "distance_threshold", "filter")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     DISTANCE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     query: str
     embedding: _containers.RepeatedScalarFieldContainer[float]
     k: int
     distance_threshold: float
-    def __init__(self, query: _Optional[str] = ..., embedding: _Optional[_Iterable[float]] = ..., k: _Optional[int] = ..., distance_threshold: _Optional[float] = ...) -> None: ...
+    filter: str
+    def __init__(self, query: _Optional[str] = ..., embedding: _Optional[_Iterable[float]] = ..., k: _Optional[int] = ..., distance_threshold: _Optional[float] = ..., filter: _Optional[str] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
     __slots__ = ("results", "total_results", "revision", "queries")
