@@ -410,8 +410,8 @@ export class BaseClient {
     documents: Iterable<DocumentInput> | AsyncIterable<DocumentInput>,
     options: IngestOptions = {},
   ): AsyncGenerator<IngestStatus, IngestSummary, undefined> {
-    const read = (libraryId: string, documentId: string, signal: AbortSignal) =>
-      this.documents.get(libraryId, documentId, { signal });
+    const read = async (libraryId: string, documentIds: string[], signal: AbortSignal) =>
+      (await this.documents.getMany(libraryId, documentIds, { signal })).documents;
     return ingest({ wire: this.#wire, read }, libraryId, documents, options);
   }
 

@@ -37,8 +37,8 @@ export class Consumption implements AsyncIterable<Event> {
   readonly #closing = new AbortController();
   #generation: bigint | undefined;
   #cursor: string | undefined;
-  /** Whether an event was given out that is not acknowledged. */
-  #owing = false;
+  /** The last event that was given out, until it is acknowledged. */
+  #owed: string | undefined;
 
   /** @internal */
   constructor(rpc: Rpc<typeof EventService>, acknowledge: Acknowledge, consumer: string, options: ConsumeOptions) {
@@ -69,7 +69,7 @@ export class Consumption implements AsyncIterable<Event> {
     }
     await this.#acknowledge(this.#generation, cursor);
     // Cursors sort as text in the order of the feed.
-    if (this.#cursor !== undefined && cursor >= this.#cursor) this.#owing = false;
+    if (this.#owed !== undefined && cursor >= this.#owed) this.#owed = undefined;
   }
 
   /** Ends the loop, without an error. The consumer stays this owner's until somebody takes it. */
@@ -111,14 +111,14 @@ export class Consumption implements AsyncIterable<Event> {
       const first = this.#cursor === undefined;
       this.#cursor = item.value.cursor;
       // Nothing passed the filter since: so it does not hold the log.
-      if (!first && !this.#owing) await this.#pass();
+      if (!first && this.#owed === undefined) await this.#pass();
       return undefined;
     }
     if (item.case !== "event") return undefined;
     if (this.#cursor !== undefined && item.value.id <= this.#cursor) return undefined;
     this.#cursor = item.value.id;
     const event = toEvent(item.value);
-    if (event !== undefined) this.#owing = true;
+    if (event !== undefined) this.#owed = event.id;
     return event;
   }
 

@@ -35,7 +35,8 @@ export function ingestOverHttp(baseUrl: string, headers: () => Record<string, st
 }
 
 /** An item as a line of NDJSON: the names of the wire, JSON numbers for vectors. */
-function toLine({ input }: Item): string {
+function toLine({ input, refused }: Item): string {
+  if (refused !== undefined) return "{}";
   const { documentType, sourceUrl, chunks, ...same } = input;
   return JSON.stringify({
     ...same,

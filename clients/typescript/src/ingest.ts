@@ -22,6 +22,9 @@ import type {
 const UNACKNOWLEDGED_MAX = 1_024;
 /** Most bytes of them, but for one that is larger alone. */
 const UNACKNOWLEDGED_BYTES_MAX = 32 << 20;
+/** Most documents that are looked for at once, and most bytes of them. */
+const LOOKED_FOR_MAX = 100;
+const LOOKED_FOR_BYTES_MAX = 4 << 20;
 /** Most failures that a summary carries. */
 const FAILURES_MAX = 1_000;
 /** How long an ingest keeps trying when nothing is acknowledged any more. */
@@ -37,8 +40,10 @@ export interface Item {
   ownId: boolean;
   /** On how many connections it was sent. */
   sent: number;
-  /** Why it cannot be sent at all: it is not what the types say. */
+  /** Why it cannot be sent as it is. A blank goes in its place, which the server counts and refuses. */
   refused?: ErrorDetails;
+  /** What became of it, where that is known without sending it again. */
+  known?: IngestStatus;
 }
 
 /** What a server says of the items, in their order, or of the batch. */
@@ -109,7 +114,7 @@ class Window {
     this.#sent = 0;
     const ready = (): Item | undefined => {
       if (signal.aborted) return undefined;
-      while (this.#items[this.#sent]?.refused) this.#sent += 1;
+      while (this.#items[this.#sent]?.known) this.#sent += 1;
       const item = this.#items[this.#sent];
       if (item === undefined) return undefined;
       this.#sent += 1;
@@ -145,13 +150,31 @@ class Window {
     this.#tell();
   }
 
-  /** Takes out the items that cannot be sent and are first now. */
-  *refused(): Generator<IngestStatus> {
-    for (let item = this.#items[0]; item?.refused !== undefined; item = this.#items[0]) {
+  /** Takes out what is known of the first items. */
+  *known(): Generator<IngestStatus> {
+    for (let known = this.#items[0]?.known; known !== undefined; known = this.#items[0]?.known) {
       this.acknowledge();
-      const { position, input, refused } = item;
-      yield { status: "failed", position, title: String(input.title), error: refused, resent: false };
+      yield known;
     }
+  }
+
+  /**
+   * The items that were sent on a connection that broke, and may be written, as far as their ids
+   * are of this client: some at a time.
+   */
+  *unsure(): Generator<Item[]> {
+    let some: Item[] = [];
+    let bytes = 0;
+    for (const item of [...this.#items]) {
+      if (item.sent === 0 || !item.ownId || item.known !== undefined) continue;
+      if (some.length === LOOKED_FOR_MAX || (some.length > 0 && bytes + item.bytes > LOOKED_FOR_BYTES_MAX)) {
+        yield some;
+        [some, bytes] = [[], 0];
+      }
+      some.push(item);
+      bytes += item.bytes;
+    }
+    if (some.length > 0) yield some;
   }
 
   /** Lets the source go. */
@@ -183,7 +206,7 @@ class Window {
   #take(document: DocumentInput): void {
     this.#position += 1;
     const input = { ...document, id: document.id || uuidv7() };
-    const item: Item = { position: this.#position, input, message: EMPTY, bytes: 0, ownId: !document.id, sent: 0 };
+    const item: Item = { position: this.#position, input, message: BLANK, bytes: 0, ownId: !document.id, sent: 0 };
     try {
       item.message = fromDocumentInput(input);
       item.bytes = toBinary(DocumentInputSchema, item.message).length;
@@ -215,7 +238,8 @@ class Window {
   }
 }
 
-const EMPTY = create(DocumentInputSchema);
+/** What no server takes. */
+const BLANK = create(DocumentInputSchema);
 
 function deferred(): { promise: Promise<void>; resolve: () => void } {
   let resolve!: () => void;
@@ -272,8 +296,8 @@ class Tally {
 /** What an ingest needs of its client. */
 export interface IngestParts {
   wire: IngestWire;
-  /** Reads a document that was just written. */
-  read: (libraryId: string, documentId: string, signal: AbortSignal) => Promise<Document>;
+  /** Reads those of the documents that exist. */
+  read: (libraryId: string, documentIds: string[], signal: AbortSignal) => Promise<Document[]>;
 }
 
 /** Ingests, and gives what becomes of each item, in order; returns the summary. */
@@ -300,25 +324,26 @@ export async function* ingest(
     for (;;) {
       await window.begun(signal);
       if (signal.aborted) throw cancelled(signal);
-      for (const refused of window.refused()) yield* tell(refused);
       if (window.done) break;
 
       const connection = linked(signal);
       let error = new ArrwdbError({ slug: "unavailable", detail: "the server ended the stream" });
       let heard = false;
       try {
+        if (onConflict !== "replace") await lookFor(parts, libraryId, window, signal);
+        for (const known of window.known()) yield* tell(known);
         const items = window.connection(connection.controller.signal);
         for await (const said of parts.wire({ libraryId, onConflict }, items, connection.controller.signal)) {
           if (said.status === "summary") {
             tally.close(said.batchId);
             continue;
           }
-          for (const refused of window.refused()) yield* tell(refused);
           const status = await settle(parts, libraryId, window.first, said, signal);
           window.acknowledge();
           heard = true;
           pauses.reset();
           yield* tell(status);
+          for (const known of window.known()) yield* tell(known);
         }
       } catch (thrown) {
         error = fromGrpc(thrown, options.signal);
@@ -326,7 +351,6 @@ export async function* ingest(
         connection.unlink();
         connection.controller.abort();
       }
-      for (const refused of window.refused()) yield* tell(refused);
       if (window.done) break;
       // A connection that everything came through on may end as it likes, for example as stalled.
       if (heard && window.idle && !signal.aborted) continue;
@@ -355,7 +379,10 @@ async function settle(
   said: Exclude<WireStatus, { status: "summary" }>,
   signal: AbortSignal,
 ): Promise<IngestStatus> {
-  const { position, input, ownId } = item;
+  const { position, input, ownId, refused } = item;
+  if (refused !== undefined) {
+    return { status: "failed", position, title: String(input.title), error: refused, resent: item.sent > 1 };
+  }
   if (said.status !== "failed" && said.id !== input.id) {
     const detail = `the server told of document ${said.id} where ${input.id} was next`;
     throw new ArrwdbError({ slug: "internal", detail });
@@ -364,7 +391,27 @@ async function settle(
   const resent = item.sent > 1;
   const exists = said.status === "skipped" || said.error.slug === "already-exists";
   if (!(exists && resent && ownId)) return { ...said, position, resent };
-  // Written on a connection that broke before it could say so: nobody else has this id.
-  const { id, title, numChunks, revision } = await parts.read(libraryId, input.id, signal);
+  // Written on a connection that broke, and only just: nobody else has this id.
+  const [written] = await parts.read(libraryId, [input.id], signal);
+  return written === undefined ? { ...said, position, resent } : toCompleted(position, written);
+}
+
+/**
+ * Looks for what was written on connections that broke before they could say so. Nobody else has
+ * the ids of this client, so what is there is what was sent; it need not be sent again, nor would
+ * the server take it again.
+ */
+async function lookFor(parts: IngestParts, libraryId: string, window: Window, signal: AbortSignal): Promise<void> {
+  for (const items of window.unsure()) {
+    const documents = await parts.read(libraryId, items.map(({ input }) => input.id), signal);
+    const written = new Map(documents.map((document) => [document.id, document]));
+    for (const item of items) {
+      const document = written.get(item.input.id);
+      if (document !== undefined) item.known = toCompleted(item.position, document);
+    }
+  }
+}
+
+function toCompleted(position: number, { id, title, numChunks, revision }: Document): IngestStatus {
   return { status: "completed", position, id, title, numChunks, revision };
 }
