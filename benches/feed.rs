@@ -1,8 +1,9 @@
-//! The change feed: from a write to its subscribers, deliveries a second to many of them, and how
-//! fast one that comes late catches up. `cargo bench --bench feed`.
+//! The change feed: from a write to its subscribers, deliveries a second to many of them, how fast
+//! one that comes late catches up, and what one that does not costs in memory.
+//! `cargo bench --bench feed -- [latency|deliveries|catch-up|lagging]`, all without a word.
 //!
-//! Subscribers have a connection each. A delivery is a `document.added` that a subscriber has
-//! read. They count frames and messages without decoding them, but for latencies.
+//! Subscribers have a connection each. They count frames and messages without decoding them, but
+//! for latencies.
 
 mod harness;
 
@@ -18,13 +19,13 @@ use harness::measure::{Latencies, Span, grouped, row};
 use harness::server::Server;
 use harness::{Outcome, corpus, runtime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 const LIBRARY: &str = "docs";
 const SUBSCRIBERS: [usize; 3] = [1, 20, 100];
-const WRITES: usize = 600;
-const WRITES_A_SECOND: u32 = 200;
+const WRITES: usize = 300;
+const WRITES_A_SECOND: u32 = 50;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Transport {
@@ -34,8 +35,81 @@ enum Transport {
 
 const TRANSPORTS: [Transport; 2] = [Transport::Sse, Transport::Grpc];
 
+/// What subscribers of a library ask for, and the events that a document makes of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Asked {
+    /// All events of the server, as they lie in the log.
+    All,
+    /// `document.added` of the library.
+    Added,
+    /// The same, by an expression that lets all of them through.
+    Expression,
+}
+
+const EXPRESSION: &str = "event.type == 'document.added' && document.title != ''";
+
+impl Asked {
+    fn events(self, documents: usize) -> usize {
+        match self {
+            // A document and its chunk; begin and end of the batch.
+            Self::All => 2 * documents + 2,
+            Self::Added | Self::Expression => documents,
+        }
+    }
+
+    fn request(self, cursor: &str) -> SubscribeRequest {
+        let open = SubscribeRequest { cursor: cursor.to_owned(), ..SubscribeRequest::default() };
+        match self {
+            Self::All => open,
+            Self::Added => added_from(cursor),
+            Self::Expression => SubscribeRequest { filter: EXPRESSION.to_owned(), ..open },
+        }
+    }
+
+    fn query(self) -> String {
+        match self {
+            Self::All => String::new(),
+            Self::Added => format!("&library_id={LIBRARY}&event_types=document.added"),
+            Self::Expression => {
+                let safe = EXPRESSION.replace(' ', "%20").replace('&', "%26");
+                format!("&filter={}", safe.replace('\'', "%27"))
+            }
+        }
+    }
+}
+
 fn main() -> Outcome {
     let runtime = runtime(2);
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let wanted = |name: &str| words.is_empty() || words.iter().any(|word| word == name);
+    if wanted("latency") {
+        latencies(&runtime)?;
+    }
+    if wanted("deliveries") {
+        println!("deliveries while one stream writes small documents as fast as it is let");
+        for transport in TRANSPORTS {
+            for asked in [Asked::All, Asked::Added, Asked::Expression] {
+                for (subscribers, documents) in [(1, 50_000), (20, 20_000), (100, 20_000)] {
+                    runtime.block_on(deliveries(transport, asked, subscribers, documents))?;
+                }
+            }
+            runtime.block_on(deliveries(transport, Asked::All, 1_000, 2_000))?;
+        }
+    }
+    if wanted("catch-up") {
+        println!("catching up from the begin: all events of 100 000 small documents");
+        runtime.block_on(catch_up(100_000))?;
+    }
+    if wanted("lagging") {
+        println!("memory of subscribers that take nothing and are over 100 000 events behind");
+        for transport in TRANSPORTS {
+            runtime.block_on(lagging(transport))?;
+        }
+    }
+    Ok(())
+}
+
+fn latencies(runtime: &tokio::runtime::Runtime) -> Outcome {
     println!("write to subscriber, {WRITES_A_SECOND} writes a second, one after the other");
     for durability in ["fsync", "os"] {
         for transport in TRANSPORTS {
@@ -44,14 +118,7 @@ fn main() -> Outcome {
             }
         }
     }
-    println!("deliveries while one stream writes small documents as fast as it is let");
-    for transport in TRANSPORTS {
-        for (subscribers, documents) in SUBSCRIBERS.into_iter().zip([50_000, 20_000, 10_000]) {
-            runtime.block_on(deliveries(transport, subscribers, documents))?;
-        }
-    }
-    println!("catching up from the begin: all events of 100 000 small documents");
-    runtime.block_on(catch_up(100_000))
+    Ok(())
 }
 
 async fn server(durability: &str) -> Outcome<(Server, Client)> {
@@ -110,7 +177,7 @@ async fn watch(
     transport: Transport,
 ) -> Outcome<JoinHandle<Outcome<Arrivals>>> {
     if transport == Transport::Sse {
-        let mut events = Sse::subscribe(address, "now").await?;
+        let mut events = Sse::subscribe(address, "now", Asked::Added).await?;
         return Ok(tokio::spawn(async move { events.arrivals(WRITES).await }));
     }
     let client = Client::connect(address).await?;
@@ -132,11 +199,17 @@ async fn watch(
     }))
 }
 
-async fn deliveries(transport: Transport, subscribers: usize, documents: usize) -> Outcome {
+async fn deliveries(
+    transport: Transport,
+    asked: Asked,
+    subscribers: usize,
+    documents: usize,
+) -> Outcome {
     let (server, client) = server("fsync").await?;
     let mut tasks = Vec::new();
     for _ in 0..subscribers {
-        tasks.push(follow(server.address, transport, "now", documents, true).await?);
+        let events = asked.events(documents);
+        tasks.push(follow(server.address, transport, "now", asked, events).await?);
     }
     let span = Span::begin(&server);
     client.load(LIBRARY, corpus::small(0, documents)).await?;
@@ -145,9 +218,9 @@ async fn deliveries(transport: Transport, subscribers: usize, documents: usize) 
         task?;
     }
     let used = span.end(&server);
-    let all = documents * subscribers;
+    let all = asked.events(documents) * subscribers;
     row(
-        &format!("{transport:?}, {subscribers} subscribers"),
+        &format!("{transport:?}, {subscribers} subscribers, {asked:?}"),
         format!("{} deliveries/s", used.rate(all)),
         format!("{wrote} docs/s written; {}", used.cost(all)),
     );
@@ -165,11 +238,11 @@ async fn catch_up(documents: usize) -> Outcome {
         for subscribers in [1, 20] {
             server.forget_peak();
             let (before, span) = (server.resident_mb(), Span::begin(&server));
-            // One addition of a document and of its chunk each.
-            let events = 2 * documents;
+            // The library, its batch, and for each document one addition and one of its chunk.
+            let events = Asked::All.events(documents) + 1;
             let mut tasks = Vec::new();
             for _ in 0..subscribers {
-                tasks.push(follow(server.address, transport, "begin", events, false).await?);
+                tasks.push(follow(server.address, transport, "begin", Asked::All, events).await?);
             }
             for task in try_join_all(tasks).await? {
                 task?;
@@ -189,30 +262,70 @@ async fn catch_up(documents: usize) -> Outcome {
     Ok(())
 }
 
+/// Subscribers that read nothing but what tells that they stand: what each adds to the server's
+/// memory. They begin at places far enough from each other that they share nothing; the first ones
+/// fill what the server has free, and do not count.
+async fn lagging(transport: Transport) -> Outcome {
+    const FIRST: usize = 500;
+    const SUBSCRIBERS: usize = 1_000;
+    let (server, client) = server("fsync").await?;
+    let documents = 80_000;
+    client.load(LIBRARY, corpus::small(0, documents)).await?;
+    let (mut over_sse, mut over_grpc, mut before) = (Vec::new(), Vec::new(), 0.0);
+    for n in 0..FIRST + SUBSCRIBERS {
+        if n == FIRST {
+            before = resting_mb(&server).await;
+        }
+        let cursor = format!("revision:{}", 20 * n);
+        match transport {
+            Transport::Sse => {
+                // One that takes nothing takes nothing in its socket either.
+                let socket = TcpSocket::new_v4()?;
+                socket.set_recv_buffer_size(4_096)?;
+                let stream = socket.connect(server.address).await?;
+                over_sse.push(Sse::over(stream, &cursor, Asked::All).await?);
+            }
+            Transport::Grpc => {
+                let client = Client::connect(server.address).await?;
+                let path = "/arrwdb.v1.EventService/Subscribe";
+                let mut messages = client.uncooked(path, Asked::All.request(&cursor)).await?;
+                messages.message().await?;
+                over_grpc.push((client, messages));
+            }
+        }
+    }
+    let each = (resting_mb(&server).await - before) * 1024.0 / SUBSCRIBERS as f64;
+    let events = grouped(Asked::All.events(documents) as f64);
+    row(
+        &format!("{transport:?}, {SUBSCRIBERS} subscribers"),
+        format!("{each:.1} KB each"),
+        format!("{before:.0} MB before; {events} events written"),
+    );
+    Ok(())
+}
+
+/// Memory in use when whatever is sent ahead of a client is sent.
+async fn resting_mb(server: &Server) -> f64 {
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    server.resident_mb()
+}
+
 /// A subscriber that counts `events` and then leaves; returns when its subscription stands.
 async fn follow(
     address: SocketAddr,
     transport: Transport,
     cursor: &str,
+    asked: Asked,
     events: usize,
-    added: bool,
 ) -> Outcome<JoinHandle<Outcome>> {
     Ok(match transport {
         Transport::Sse => {
-            let mut stream = if added {
-                Sse::subscribe(address, cursor).await?
-            } else {
-                let types = "document.added,chunk.added";
-                Sse::subscribe_to(address, cursor, types).await?
-            };
+            let mut stream = Sse::subscribe(address, cursor, asked).await?;
             tokio::spawn(async move { stream.count(events).await })
         }
         Transport::Grpc => {
             let client = Client::connect(address).await?;
-            let mut request = added_from(cursor);
-            if !added {
-                request.event_types.push(EventType::ChunkAdded.into());
-            }
+            let request = asked.request(cursor);
             let path = "/arrwdb.v1.EventService/Subscribe";
             let mut messages = client.uncooked(path, request).await?;
             // The first is a heartbeat: the subscription stands.
@@ -249,17 +362,17 @@ struct Sse {
 }
 
 impl Sse {
-    async fn subscribe(address: SocketAddr, cursor: &str) -> Outcome<Self> {
-        Self::subscribe_to(address, cursor, "document.added").await
+    /// Returns when the first frame has come, a heartbeat: the subscription stands.
+    async fn subscribe(address: SocketAddr, cursor: &str, asked: Asked) -> Outcome<Self> {
+        Self::over(TcpStream::connect(address).await?, cursor, asked).await
     }
 
-    /// Returns when the first frame has come, a heartbeat: the subscription stands.
-    async fn subscribe_to(address: SocketAddr, cursor: &str, types: &str) -> Outcome<Self> {
-        let mut stream = TcpStream::connect(address).await?;
+    async fn over(mut stream: TcpStream, cursor: &str, asked: Asked) -> Outcome<Self> {
         stream.set_nodelay(true)?;
         let request = format!(
-            "GET /v1/events/stream?library_id={LIBRARY}&event_types={types}&cursor={cursor} \
-             HTTP/1.1\r\nHost: arrwdb\r\nAccept: text/event-stream\r\n\r\n"
+            "GET /v1/events/stream?cursor={cursor}{} HTTP/1.1\r\nHost: arrwdb\r\n\
+             Accept: text/event-stream\r\n\r\n",
+            asked.query()
         );
         stream.write_all(request.as_bytes()).await?;
         let mut sse = Self { stream, buffer: vec![0; 64 << 10], filled: 0 };

@@ -82,7 +82,11 @@ pub async fn serve(
     let foreign = from_fn_with_state(options, http::refuse_foreign_pages);
     let app = app(rest, grpc::routes(&engine, &tasks)?, cors).layer(foreign);
     let draining = engine.shutdown_token().clone();
-    run(listener, app, engine.limits(), shutdown, || draining.cancel()).await;
+    let stalled = {
+        let engine = engine.clone();
+        move || engine.client_stalled()
+    };
+    run(listener, app, engine.limits(), shutdown, stalled, || draining.cancel()).await;
     tasks.close();
     if tokio::time::timeout(grace(engine.limits()), tasks.wait()).await.is_err() {
         tracing::warn!(tasks = tasks.len(), "tasks of streams did not end within the grace period");
@@ -112,12 +116,14 @@ fn app(rest: Router, grpc: tonic::service::Routes, cors: Option<CorsLayer>) -> R
     rest.merge(grpc).layer(trace)
 }
 
-/// Accepts until shutdown, then drains.
+/// Accepts until shutdown, then drains. `stalled` is called for each connection that is cut because
+/// its client takes nothing.
 async fn run(
     listener: TcpListener,
     app: Router,
     limits: &Limits,
     shutdown: CancellationToken,
+    stalled: impl Fn() + Clone + Send + 'static,
     drain: impl FnOnce(),
 ) {
     let builder = builder(limits);
@@ -136,7 +142,7 @@ async fn run(
                 request.map(|body| RequestBody::new(body, version))
             }));
         let (builder, watcher) = (builder.clone(), graceful.watcher());
-        let (cut, shutdown) = (cut.clone(), shutdown.clone());
+        let (cut, shutdown, stalled) = (cut.clone(), shutdown.clone(), stalled.clone());
         connections.spawn(async move {
             let _permit = permit;
             let begun = tokio::select! {
@@ -147,6 +153,7 @@ async fn run(
                 return;
             }
             let stream = StallGuard::new(stream, stall);
+            let is_stalled = stream.stalled();
             let connection =
                 builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
             tokio::select! {
@@ -154,6 +161,10 @@ async fn run(
                 end = watcher.watch(connection) => if let Err(error) = end {
                     tracing::debug!(%peer, error, "a connection ended");
                 },
+            }
+            if is_stalled.is_set() {
+                tracing::info!(%peer, ?stall, "a client takes nothing: its connection is cut");
+                stalled();
             }
         });
     }
@@ -220,6 +231,8 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
+        // hyper takes no less.
+        .max_buf_size(limits.http1_buffer_bytes_max.max(8 << 10))
         .header_read_timeout(Duration::from_millis(limits.header_read_ms));
     builder
         .http2()
@@ -257,7 +270,8 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let shutdown = CancellationToken::new();
         let token = shutdown.clone();
-        let done = tokio::spawn(async move { run(listener, app, &limits, token, || {}).await });
+        let done =
+            tokio::spawn(async move { run(listener, app, &limits, token, || {}, || {}).await });
         Running { address, shutdown, done }
     }
 

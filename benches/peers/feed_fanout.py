@@ -194,7 +194,9 @@ class Nats(Server):
         with open(os.path.join(folder, "nats.conf"), "w") as file:
             file.write(
                 f"listen: 127.0.0.1:{self.port}\n"
-                f'jetstream {{ store_dir: "{folder}/data", sync_interval: always }}\n'
+                f'jetstream {{ store_dir: "{folder}/data", sync_interval: always\n'
+                # From 2.15 on a stream has a thousand consumers at most, unless told otherwise.
+                "limits { default_max_consumers: -1 } }\n"
             )
         super().__init__([binary, "-c", "nats.conf"], folder)
         self.subscriptions = 0

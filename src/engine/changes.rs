@@ -8,206 +8,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::Instant;
-
-use super::consumers::Ownership;
 use super::feed::Progress;
 use super::resume::{check_cursor, check_revision, epoch_of, expired};
+use super::run::Run;
 use super::{Engine, ReadAt};
 use crate::log::ReadError;
 use crate::types::{
-    ChangeHead, Cursor, Error, ErrorKind, Event, EventType, LibraryId, LibraryRef, Result,
-    Revision, StartAt, Timestamp,
+    Cursor, Error, ErrorKind, EventType, Filter, LibraryRef, Result, Revision, StartAt, Timestamp,
 };
 
+pub use super::run::{FORMATS_MAX, Format};
+pub use super::select::{EventFilter, Selected};
+pub use super::subscription::{FeedItem, FeedPiece, Subscription};
+
 /// Which events a reader wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EventsRequest {
     /// Only of this library.
     pub library: Option<LibraryRef>,
     /// Only of these types; empty: all.
     pub event_types: Vec<EventType>,
+    /// Only where this is true, of [`crate::types::FilterScope::Feed`].
+    pub filter: Option<Filter>,
     /// From where.
     pub start: StartAt,
 }
 
-/// A structural filter: by library and type. Copied into everything that it selects from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EventFilter {
-    library: Option<LibraryId>,
-    types: u16,
-}
-
-impl EventFilter {
-    /// Whether an event passes.
-    #[must_use]
-    pub fn matches(&self, event: &Event<'_>) -> bool {
-        self.library.is_none_or(|id| id == event.library_id)
-            && self.types & event.event_type.bit() != 0
-    }
-}
-
-/// A change of which at least one event passes the filter.
-#[derive(Debug, Clone)]
-pub struct Selected {
-    head: Arc<ChangeHead>,
-    filter: EventFilter,
-    /// Events up to this one are the reader's already.
-    after: Option<Cursor>,
-    /// Events behind this one come in a later page.
-    until: Option<Cursor>,
-}
-
-impl Selected {
-    /// Of a change, the events after `after`; `None` when none passes.
-    fn select(head: &Arc<ChangeHead>, filter: EventFilter, after: Cursor) -> Option<Self> {
-        let after = (head.revision == after.revision).then_some(after);
-        let selected = Self { head: Arc::clone(head), filter, after, until: None };
-        let any = selected.events().next().is_some();
-        any.then_some(selected)
-    }
-
-    /// The events that pass, in order; at least one.
-    pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
-        self.head.events().filter(|event| {
-            self.filter.matches(event)
-                && self.after.is_none_or(|after| event.id.ordinal > after.ordinal)
-                && self.until.is_none_or(|until| event.id.ordinal <= until.ordinal)
-        })
-    }
-}
-
-/// What a subscription yields.
-#[derive(Debug, Clone)]
-pub enum FeedItem {
-    /// Changes, in order, each with at least one event that passes.
-    Changes(Vec<Selected>),
-    /// Nothing to tell for a while; everything up to this cursor has been looked at. The first
-    /// item of every subscription is one, so that a client has a cursor from the start.
-    Heartbeat {
-        /// Resume here.
-        cursor: Cursor,
-        /// The server's clock.
-        time: Timestamp,
-    },
-}
-
 /// Changes that one page of past events looks at, about a tenth of a second of reading.
 const PAGE_CHANGES: usize = 50_000;
-
-/// A live reader of the feed. It pulls: a slow reader costs nobody but itself. Drop it to end it.
-#[derive(Debug)]
-pub struct Subscription {
-    engine: Engine,
-    filter: EventFilter,
-    position: Cursor,
-    tail: watch::Receiver<Revision>,
-    progress: Arc<Progress>,
-    id: u64,
-    /// When a heartbeat is due.
-    heartbeat_at: Instant,
-    /// Whether the first item is still to come.
-    fresh: bool,
-    /// Of the durable consumer that it follows as.
-    pub(super) ownership: Option<Arc<Ownership>>,
-}
-
-impl Subscription {
-    /// Waits for the next item; `None` when the server shuts down. `cursor-expired` when the
-    /// reader fell behind the floor; as a durable consumer's, `conflict`, `failed-precondition` or
-    /// `not-found` when that has another owner, is paused or is gone. Safe to drop and call again:
-    /// nothing is lost.
-    pub async fn next(&mut self) -> Result<Option<FeedItem>> {
-        let ownership = self.ownership.clone();
-        let item = tokio::select! {
-            biased;
-            error = Ownership::lost(ownership) => Err(error),
-            item = self.read() => item,
-        };
-        if item.is_err() {
-            self.engine.inner.feed.errors.fetch_add(1, Ordering::Relaxed);
-        }
-        item
-    }
-
-    async fn read(&mut self) -> Result<Option<FeedItem>> {
-        if std::mem::take(&mut self.fresh) {
-            return Ok(Some(self.heartbeat()));
-        }
-        let shutdown = self.engine.inner.shutdown.clone();
-        loop {
-            if shutdown.is_cancelled() {
-                return Ok(None);
-            }
-            // Seen before reading: a change that comes later wakes the wait below.
-            let tail = *self.tail.borrow_and_update();
-            let heads = self.engine.heads_after(self.position, tail).await?;
-            if !heads.is_empty() {
-                if let Some(item) = self.select(&heads) {
-                    return Ok(Some(item));
-                }
-                if Instant::now() >= self.heartbeat_at {
-                    return Ok(Some(self.heartbeat()));
-                }
-                continue;
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(None),
-                changed = self.tail.changed() => if changed.is_err() { return Ok(None) },
-                () = tokio::time::sleep_until(self.heartbeat_at) => {
-                    return Ok(Some(self.heartbeat()));
-                }
-            }
-        }
-    }
-
-    /// Moves over changes; gives those that pass.
-    fn select(&mut self, heads: &[Arc<ChangeHead>]) -> Option<FeedItem> {
-        let position = self.position;
-        let select = |head| Selected::select(head, self.filter, position);
-        let selected: Vec<_> = heads.iter().filter_map(select).collect();
-        if let Some(last) = heads.last() {
-            self.position = Cursor::after(last.epoch, last.revision);
-            let events = last.events_before + u64::from(last.kind.num_events());
-            self.progress.set(self.position, last.time, events);
-        }
-        if selected.is_empty() {
-            return None;
-        }
-        self.heartbeat_at = Instant::now() + self.engine.inner.limits.heartbeat_interval();
-        Some(FeedItem::Changes(selected))
-    }
-
-    fn heartbeat(&mut self) -> FeedItem {
-        self.heartbeat_at = Instant::now() + self.engine.inner.limits.heartbeat_interval();
-        FeedItem::Heartbeat { cursor: self.position, time: Timestamp::now() }
-    }
-
-    /// Everything up to here was yielded or filtered out.
-    #[must_use]
-    pub fn cursor(&self) -> Cursor {
-        self.position
-    }
-
-    /// The generation to acknowledge with, of a durable consumer's subscription.
-    #[must_use]
-    pub fn generation(&self) -> Option<u64> {
-        self.ownership.as_ref().map(|ownership| ownership.generation())
-    }
-
-    /// Counts events as handed to the client's connection, for the statistics.
-    pub fn delivered(&self, events: u64) {
-        self.progress.delivered.fetch_add(events, Ordering::Relaxed);
-        self.engine.inner.feed.delivered.fetch_add(events, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.engine.inner.feed.leave(self.id);
-    }
-}
 
 /// A page of past events.
 #[derive(Debug, Clone)]
@@ -231,6 +59,8 @@ pub struct EventStatistics {
     pub total_errors: u64,
     /// Events that live subscribers still lack, added up.
     pub pending_events: u64,
+    /// How many live subscribers lack changes that only the log has.
+    pub catching_up: usize,
     /// The live subscribers, oldest first.
     pub subscribers: Vec<SubscriberStatistics>,
     /// Whether the feed is being served.
@@ -278,37 +108,28 @@ impl Engine {
     }
 
     async fn subscribe_once(&self, request: EventsRequest) -> Result<Subscription> {
-        let tail_receiver = self.inner.tail.clone();
         let (filter, position) = self.start(request).await?;
         let tail = self.inner.feed.tail();
         // Where it stands in events and time is known at the tail; else the next change tells.
-        let next = self.heads_after(position, tail.revision).await?;
-        let (events, time) = match next.first() {
+        let after = position.whole_before();
+        let next = self.run_after(after, tail.revision).await?;
+        let (events, time) = match next.iter().find_map(|run| run.heads_after(after).first()) {
             None => (tail.events, tail.time),
             Some(head) if head.revision == position.revision => {
                 (head.events_before + u64::from(position.ordinal) + 1, head.time)
             }
             Some(head) => (head.events_before, head.time),
         };
-        let progress = Arc::new(Progress {
+        let progress = |interest| Progress {
             cursor: Mutex::new(position),
             time: AtomicU64::new(time.micros()),
             events: AtomicU64::new(events),
             delivered: AtomicU64::new(0),
             since: Timestamp::now(),
-        });
-        let id = self.inner.feed.join(&progress)?;
-        Ok(Subscription {
-            engine: self.clone(),
-            filter,
-            position,
-            tail: tail_receiver,
-            progress,
-            id,
-            heartbeat_at: Instant::now() + self.inner.limits.heartbeat_interval(),
-            fresh: true,
-            ownership: None,
-        })
+            interest,
+        };
+        let (id, progress) = self.inner.feed.join(filter.library, filter.types, progress)?;
+        Ok(Subscription::new(self.clone(), filter, position, id, progress))
     }
 
     /// Reads past events: at most `limit` (`None`: `limits.page_size_default`; more than
@@ -343,13 +164,14 @@ impl Engine {
         let tail_cursor = self.cursor_after(tail.revision).await?;
         let (mut changes, mut count, mut looked_at) = (Vec::new(), 0, 0);
         'read: while looked_at < PAGE_CHANGES {
-            let heads = self.heads_after(position, tail.revision).await?;
-            if heads.is_empty() {
-                break;
-            }
+            let after = position.whole_before();
+            let Some(run) = self.run_after(after, tail.revision).await? else { break };
+            // Filters take time: others have their turn after each run.
+            tokio::task::yield_now().await;
+            let heads = run.heads_after(after);
             looked_at += heads.len();
-            for head in &heads {
-                if let Some(mut selected) = Selected::select(head, filter, position) {
+            for head in heads {
+                if let Some(mut selected) = Selected::select(head, &filter, position) {
                     let events = selected.events().count();
                     if count + events > limit {
                         let last = selected.events().nth(limit - count - 1).map(|event| event.id);
@@ -378,18 +200,16 @@ impl Engine {
         let bounds = self.inner.log.bounds().await.map_err(log_error)?;
         let feed = &self.inner.feed;
         let tail = feed.tail();
-        let subscribers: Vec<_> = feed
-            .subscribers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .map(|(id, progress)| progress.statistics(*id, tail))
-            .collect();
+        let window = feed.window_after();
+        let live = feed.subscribers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let subscribers: Vec<_> =
+            live.iter().map(|(id, progress)| progress.statistics(*id, tail)).collect();
         Ok(EventStatistics {
             total_published: tail.events - feed.events_at_start,
             total_delivered: feed.delivered.load(Ordering::Relaxed),
             total_errors: feed.errors.load(Ordering::Relaxed),
             pending_events: subscribers.iter().map(|s| s.pending_events).sum(),
+            catching_up: live.values().filter(|progress| progress.is_catching_up(window)).count(),
             subscribers,
             running: self.readiness().is_ok(),
             started_at: feed.started_at,
@@ -417,7 +237,8 @@ impl Engine {
             [] => u16::MAX,
             types => types.iter().fold(0, |set, one| set | one.bit()),
         };
-        Ok((EventFilter { library, types }, self.start_cursor(request.start).await?))
+        let filter = EventFilter { library, types, expression: request.filter.map(Arc::new) };
+        Ok((filter, self.start_cursor(request.start).await?))
     }
 
     /// The cursor to start behind; `cursor-expired` or `cursor-unknown` where there is none.
@@ -440,29 +261,26 @@ impl Engine {
         Ok(Cursor::after(epoch_of(&bounds, revision), revision))
     }
 
-    /// Some of the changes behind a cursor, up to the tail; empty at the tail. The first may be
-    /// the change that the cursor stands in.
-    async fn heads_after(&self, position: Cursor, tail: Revision) -> Result<Vec<Arc<ChangeHead>>> {
-        let after = match position.is_whole() {
-            true => position.revision,
-            false => Revision(position.revision.0.saturating_sub(1)),
-        };
+    /// The run that has the change after `after`, up to `tail` at most, from the window or the
+    /// log; it may begin before that. `None` when there is no such change.
+    pub(super) async fn run_after(
+        &self,
+        after: Revision,
+        tail: Revision,
+    ) -> Result<Option<Arc<Run>>> {
         if after >= tail {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        if let Some(heads) = self.inner.feed.newest(after) {
-            self.inner.metrics.read_window();
-            return Ok(heads);
+        let feed = &self.inner.feed;
+        let metrics = &self.inner.metrics;
+        if let Some(run) = feed.run_after(after) {
+            metrics.read_window();
+            return Ok(Some(run));
         }
-        self.inner.metrics.read_log();
-        let bytes = self.inner.limits.feed_read_bytes_target;
-        let mut heads = match self.inner.log.read_heads(after, bytes).await {
-            Ok(heads) => heads,
-            Err(error) => return Err(self.read_error(error).await),
-        };
-        // The log may hold what is durable and not yet applied: nobody sees that.
-        heads.truncate(heads.partition_point(|head| head.revision <= tail));
-        Ok(heads)
+        match feed.past.read(&*self.inner.log, after, tail, metrics).await {
+            Ok(run) => Ok(run),
+            Err(error) => Err(self.read_error(error).await),
+        }
     }
 
     async fn read_error(&self, error: ReadError) -> Error {

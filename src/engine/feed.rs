@@ -1,44 +1,79 @@
-//! What all subscriptions share: the window of the newest changes, the tail, and how far each
-//! live reader has come.
+//! What all subscriptions share: the window of the newest changes, the tail, who waits for what,
+//! and how far each live reader has come.
+//!
+//! Readers that want the same libraries and types share one [`Interest`]. It knows the last
+//! change that may concern them, so they are not woken for others and pass over them at once.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use tokio::sync::watch;
+
 use super::changes::SubscriberStatistics;
+use super::past::Past;
+use super::run::Run;
 use crate::store::Applied;
 use crate::types::{
-    ChangeHead, ChangeKind, Cursor, DocumentHead, Error, ErrorKind, Limits, Result, Revision,
-    Timestamp,
+    ChangeHead, Cursor, Epoch, Error, ErrorKind, LibraryId, Limits, Result, Revision, Timestamp,
 };
 
-/// The newest changes, for readers that keep up.
-#[derive(Debug)]
-struct Window {
-    heads: VecDeque<Arc<ChangeHead>>,
-    /// All changes after this revision are here.
-    after: Revision,
-}
-
-/// Changes in the window at most: some seconds of the fastest ingest.
-const WINDOW_CHANGES: usize = 8_192;
-/// Changes taken from the window at once at most.
-const WINDOW_READ: usize = 512;
+/// Bytes of runs that a reader is given at once: what it works on before others have their turn.
+const READ_BYTES_TARGET: usize = 64 << 10;
 
 /// What all subscriptions share.
 #[derive(Debug)]
 pub(super) struct Feed {
-    window: RwLock<Window>,
+    newest: RwLock<Newest>,
+    pub(super) past: Past,
     pub(super) subscribers: Mutex<BTreeMap<u64, Arc<Progress>>>,
     subscriptions_max: usize,
-    read_bytes_target: usize,
+    window_bytes_max: usize,
     next_id: AtomicU64,
     pub(super) delivered: AtomicU64,
     pub(super) errors: AtomicU64,
     pub(super) events_at_start: u64,
     pub(super) started_at: Timestamp,
+    /// The epoch of what is published.
+    epoch: Epoch,
+}
+
+/// What changes with every commit, all at once.
+#[derive(Debug)]
+struct Newest {
+    /// The newest changes, for readers that keep up.
+    window: VecDeque<Arc<Run>>,
+    window_bytes: usize,
+    /// All changes after this revision are in the window.
+    after: Revision,
     /// How far the feed reaches.
-    tail: RwLock<Applied>,
+    tail: Applied,
+    /// Who waits for what, by library (`None`: all of them).
+    interests: HashMap<Option<LibraryId>, Vec<Arc<Interest>>>,
+}
+
+/// What a group of subscriptions waits for.
+#[derive(Debug)]
+pub(super) struct Interest {
+    library: Option<LibraryId>,
+    types: u16,
+    /// The last revision that may concern it; written with the tail, under one lock.
+    last: AtomicU64,
+    /// Rung after such a change.
+    bell: watch::Sender<()>,
+    /// Subscriptions that share it; written under the lock of the list that it is in.
+    readers: AtomicUsize,
+}
+
+/// What there is behind a reader's position.
+#[derive(Debug)]
+pub(super) enum Ahead {
+    /// Nothing that concerns it, up to the feed's end.
+    Tail(Applied),
+    /// The next runs that may concern it; what lies before and between them does not.
+    Runs(Vec<Arc<Run>>),
+    /// More than the window holds: the log has it.
+    Past(Applied),
 }
 
 /// How far one live subscription has come; read by the statistics.
@@ -51,61 +86,124 @@ pub(super) struct Progress {
     pub(super) events: AtomicU64,
     pub(super) delivered: AtomicU64,
     pub(super) since: Timestamp,
+    pub(super) interest: Arc<Interest>,
+}
+
+impl Interest {
+    /// Rings after each change that may concern it.
+    pub(super) fn bell(&self) -> watch::Receiver<()> {
+        self.bell.subscribe()
+    }
+
+    /// Whether everything behind a position is of no concern.
+    fn is_behind(&self, position: Cursor) -> bool {
+        position.is_whole() && self.last.load(Ordering::Acquire) <= position.revision.0
+    }
+
+    pub(super) fn may_concern(&self, run: &Run) -> bool {
+        run.may_concern(self.library, self.types)
+    }
 }
 
 impl Feed {
-    pub(super) fn new(limits: &Limits, applied: Applied) -> Self {
+    pub(super) fn new(limits: &Limits, applied: Applied, epoch: Epoch) -> Self {
         Self {
-            window: RwLock::new(Window { heads: VecDeque::new(), after: applied.revision }),
+            newest: RwLock::new(Newest {
+                window: VecDeque::new(),
+                window_bytes: 0,
+                after: applied.revision,
+                tail: applied,
+                interests: HashMap::new(),
+            }),
+            past: Past::new(limits),
             subscribers: Mutex::new(BTreeMap::new()),
             subscriptions_max: limits.subscriptions_max,
-            read_bytes_target: limits.feed_read_bytes_target,
+            window_bytes_max: limits.feed_window_bytes_max,
             next_id: AtomicU64::new(1),
             delivered: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             events_at_start: applied.events,
             started_at: Timestamp::now(),
-            tail: RwLock::new(applied),
+            epoch,
         }
     }
 
-    /// Makes changes readable that are durable and applied; the caller wakes the readers.
+    /// Makes changes readable that are durable and applied, and wakes those whom they may
+    /// concern.
     pub(super) fn publish(&self, heads: &[Arc<ChangeHead>]) {
         let Some(last) = heads.last() else { return };
-        let mut window = self.window.write().unwrap_or_else(PoisonError::into_inner);
-        window.heads.extend(heads.iter().cloned());
-        while window.heads.len() > WINDOW_CHANGES {
-            if let Some(head) = window.heads.pop_front() {
-                window.after = head.revision;
-            }
-        }
-        drop(window);
+        let runs = Run::cut(heads);
         let events = last.events_before + u64::from(last.kind.num_events());
-        *self.tail.write().unwrap_or_else(PoisonError::into_inner) =
-            Applied { revision: last.revision, time: last.time, events };
+        let tail = Applied { revision: last.revision, time: last.time, events };
+        let concerned = {
+            let mut newest = self.newest.write().unwrap_or_else(PoisonError::into_inner);
+            let concerned = newest.concern(&runs);
+            newest.push(runs, self.window_bytes_max);
+            newest.tail = tail;
+            concerned
+        };
+        for interest in concerned {
+            interest.bell.send_replace(());
+        }
     }
 
     pub(super) fn tail(&self) -> Applied {
-        *self.tail.read().unwrap_or_else(PoisonError::into_inner)
+        self.newest.read().unwrap_or_else(PoisonError::into_inner).tail
     }
 
-    /// The changes after a revision, some at a time; `None` when they are not all in the window.
-    pub(super) fn newest(&self, after: Revision) -> Option<Vec<Arc<ChangeHead>>> {
-        let window = self.window.read().unwrap_or_else(PoisonError::into_inner);
-        if after < window.after {
+    /// All changes after this revision are in the window.
+    pub(super) fn window_after(&self) -> Revision {
+        self.newest.read().unwrap_or_else(PoisonError::into_inner).after
+    }
+
+    /// The cursor that stands at a tail which changes of this run of the server have led to.
+    pub(super) fn cursor_at(&self, tail: Applied) -> Cursor {
+        Cursor::after(self.epoch, tail.revision)
+    }
+
+    /// What there is behind a position; the first run may hold changes before it, which begins
+    /// with the change after `after`.
+    pub(super) fn ahead(&self, position: Cursor, interest: &Interest) -> Ahead {
+        let after = position.whole_before();
+        let newest = self.newest.read().unwrap_or_else(PoisonError::into_inner);
+        if after >= newest.tail.revision || interest.is_behind(position) {
+            return Ahead::Tail(newest.tail);
+        }
+        if after < newest.after {
+            return Ahead::Past(newest.tail);
+        }
+        let start = newest.window.partition_point(|run| run.last() <= after);
+        let (mut runs, mut bytes) = (Vec::new(), 0);
+        for run in newest.window.range(start..).filter(|run| interest.may_concern(run)) {
+            if !runs.is_empty() && bytes + run.bytes() > READ_BYTES_TARGET {
+                break;
+            }
+            bytes += run.bytes();
+            runs.push(Arc::clone(run));
+        }
+        match runs.is_empty() {
+            true => Ahead::Tail(newest.tail),
+            false => Ahead::Runs(runs),
+        }
+    }
+
+    /// The run that has the change after `after`; `None` when the window has not.
+    pub(super) fn run_after(&self, after: Revision) -> Option<Arc<Run>> {
+        let newest = self.newest.read().unwrap_or_else(PoisonError::into_inner);
+        if after < newest.after {
             return None;
         }
-        let start = window.heads.partition_point(|head| head.revision <= after);
-        let mut bytes = 0;
-        let fits = |head: &&Arc<ChangeHead>| {
-            let first = bytes == 0;
-            bytes += shown_bytes(head);
-            first || bytes <= self.read_bytes_target
-        };
-        Some(window.heads.range(start..).take(WINDOW_READ).take_while(fits).cloned().collect())
+        let place = newest.window.partition_point(|run| run.last() <= after);
+        newest.window.get(place).cloned()
     }
 
-    pub(super) fn join(&self, progress: &Arc<Progress>) -> Result<u64> {
+    /// Registers a subscription: the interest that it shares, and its number.
+    pub(super) fn join(
+        &self,
+        library: Option<LibraryId>,
+        types: u16,
+        progress: impl FnOnce(Arc<Interest>) -> Progress,
+    ) -> Result<(u64, Arc<Progress>)> {
         let mut subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
         if subscribers.len() >= self.subscriptions_max {
             let most = self.subscriptions_max;
@@ -113,39 +211,79 @@ impl Feed {
             return Err(Error::new(ErrorKind::ResourceExhausted, detail));
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        subscribers.insert(id, Arc::clone(progress));
-        Ok(id)
+        let progress = Arc::new(progress(self.interest(library, types)));
+        subscribers.insert(id, Arc::clone(&progress));
+        Ok((id, progress))
+    }
+
+    fn interest(&self, library: Option<LibraryId>, types: u16) -> Arc<Interest> {
+        let mut newest = self.newest.write().unwrap_or_else(PoisonError::into_inner);
+        // What came before nobody has looked at.
+        let last = AtomicU64::new(newest.tail.revision.0);
+        let group = newest.interests.entry(library).or_default();
+        if let Some(known) = group.iter().find(|interest| interest.types == types) {
+            known.readers.fetch_add(1, Ordering::Relaxed);
+            return Arc::clone(known);
+        }
+        let (bell, readers) = (watch::Sender::new(()), AtomicUsize::new(1));
+        let interest = Arc::new(Interest { library, types, last, bell, readers });
+        group.push(Arc::clone(&interest));
+        interest
     }
 
     pub(super) fn leave(&self, id: u64) {
-        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let left = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let Some(interest) = left.map(|progress| Arc::clone(&progress.interest)) else { return };
+        let mut newest = self.newest.write().unwrap_or_else(PoisonError::into_inner);
+        if interest.readers.fetch_sub(1, Ordering::Relaxed) > 1 {
+            return;
+        }
+        if let Some(group) = newest.interests.get_mut(&interest.library) {
+            group.retain(|one| !Arc::ptr_eq(one, &interest));
+            if group.is_empty() {
+                newest.interests.remove(&interest.library);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn num_interests(&self) -> usize {
+        let newest = self.newest.read().unwrap_or_else(PoisonError::into_inner);
+        newest.interests.values().map(Vec::len).sum()
     }
 }
 
-/// About how many bytes the events of a change take on a wire. What is read at once is held for a
-/// reader until its client takes it, so that it must be bounded in bytes.
-fn shown_bytes(head: &ChangeHead) -> usize {
-    /// Of an event, without what clients chose.
-    const EVENT: usize = 256;
-    let chunks = head.kind.added_chunks().iter().chain(head.kind.removed_chunks());
-    let chunks: usize = chunks.map(|chunk| EVENT + chunk.metadata.as_json().len()).sum();
-    let document = |document: &DocumentHead| document.metadata.as_json().len();
-    let own = match &head.kind {
-        ChangeKind::DocumentAdded { document: one, .. }
-        | ChangeKind::DocumentDeleted { before: one, .. } => document(one),
-        ChangeKind::DocumentUpdated { before, after, .. } => document(before) + document(after),
-        ChangeKind::LibraryCreated { library: one }
-        | ChangeKind::LibraryDeleted { before: one, .. } => one.metadata.as_json().len(),
-        ChangeKind::LibraryUpdated { before, after } => {
-            before.metadata.as_json().len() + after.metadata.as_json().len()
+impl Newest {
+    /// Notes what the runs may concern; gives whom to wake.
+    fn concern(&self, runs: &[Arc<Run>]) -> Vec<Arc<Interest>> {
+        let mut concerned = Vec::new();
+        let first = runs.first().map_or(Revision::ZERO, |run| run.first());
+        for run in runs {
+            let of_libraries = run.libraries().iter().map(|id| self.interests.get(&Some(*id)));
+            let groups = of_libraries.chain([self.interests.get(&None)]).flatten();
+            for interest in groups.flatten().filter(|one| one.types & run.types() != 0) {
+                let before = interest.last.swap(run.last().0, Ordering::AcqRel);
+                if before < first.0 {
+                    concerned.push(Arc::clone(interest));
+                }
+            }
         }
-        ChangeKind::BatchStarted
-        | ChangeKind::BatchCompleted { .. }
-        | ChangeKind::BatchFailed { .. }
-        | ChangeKind::IndexRebuilt { .. }
-        | ChangeKind::IndexOptimized { .. } => 0,
-    };
-    EVENT + own + chunks
+        concerned
+    }
+
+    fn push(&mut self, runs: Vec<Arc<Run>>, bytes_max: usize) {
+        for run in runs {
+            self.window_bytes += run.bytes();
+            self.window.push_back(run);
+        }
+        // The newest run stays, however large.
+        while self.window_bytes > bytes_max && self.window.len() > 1 {
+            if let Some(run) = self.window.pop_front() {
+                self.window_bytes -= run.bytes();
+                self.after = run.last();
+            }
+        }
+    }
 }
 
 impl Progress {
@@ -155,17 +293,141 @@ impl Progress {
         self.events.store(events, Ordering::Relaxed);
     }
 
+    /// Whether it lacks changes that the window, which holds those after `window`, has not.
+    pub(super) fn is_catching_up(&self, window: Revision) -> bool {
+        let cursor = *self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        cursor.whole_before() < window && !self.interest.is_behind(cursor)
+    }
+
     pub(super) fn statistics(&self, id: u64, tail: Applied) -> SubscriberStatistics {
         let cursor = *self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
-        let time = Timestamp::from_micros(self.time.load(Ordering::Relaxed));
+        let (time, events) = match self.interest.is_behind(cursor) {
+            // It lacks nothing, though it has not looked up to the tail.
+            true => (tail.time, tail.events),
+            false => (
+                Timestamp::from_micros(self.time.load(Ordering::Relaxed)),
+                self.events.load(Ordering::Relaxed),
+            ),
+        };
+        let lag_revisions = match self.interest.is_behind(cursor) {
+            true => 0,
+            false => tail.revision.0.saturating_sub(cursor.revision.0),
+        };
         SubscriberStatistics {
             id,
             cursor,
-            lag_revisions: tail.revision.0.saturating_sub(cursor.revision.0),
+            lag_revisions,
             lag: tail.time.since(time),
-            pending_events: tail.events.saturating_sub(self.events.load(Ordering::Relaxed)),
+            pending_events: tail.events.saturating_sub(events),
             delivered_events: self.delivered.load(Ordering::Relaxed),
             since: self.since,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fixture::{added, heads_from};
+    use crate::types::EventType;
+
+    fn feed(window_bytes_max: usize) -> Feed {
+        let limits = Limits { feed_window_bytes_max: window_bytes_max, ..Limits::default() };
+        Feed::new(&limits, Applied::default(), Epoch(7))
+    }
+
+    fn join(feed: &Feed, library: Option<LibraryId>, types: u16) -> (u64, Arc<Interest>) {
+        let progress = |interest| Progress {
+            cursor: Mutex::new(at(0)),
+            time: AtomicU64::new(0),
+            events: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            since: Timestamp::from_micros(0),
+            interest,
+        };
+        let (id, progress) = feed.join(library, types, progress).expect("a place");
+        (id, Arc::clone(&progress.interest))
+    }
+
+    fn at(revision: u64) -> Cursor {
+        Cursor::after(Epoch(7), Revision(revision))
+    }
+
+    /// Publishes one document of this library in a commit of its own.
+    fn publish(feed: &Feed, library: LibraryId, revision: u64) {
+        let heads = heads_from(library, revision, revision - 1, vec![added("d", 0)]);
+        feed.publish(&heads);
+    }
+
+    fn revisions(ahead: &Ahead) -> Vec<u64> {
+        let Ahead::Runs(runs) = ahead else { panic!("{ahead:?}") };
+        runs.iter().flat_map(|run| run.heads().iter().map(|head| head.revision.0)).collect()
+    }
+
+    #[test]
+    fn a_reader_is_woken_only_for_what_may_concern_it() {
+        let feed = feed(1 << 20);
+        let (mine, other) = (LibraryId::generate(), LibraryId::generate());
+        let (_, interest) = join(&feed, Some(mine), EventType::DocumentAdded.bit());
+        let (_, everything) = join(&feed, None, u16::MAX);
+        let (_, deletions) = join(&feed, Some(mine), EventType::DocumentDeleted.bit());
+        let bells = [interest.bell(), everything.bell(), deletions.bell()];
+        let rung = || bells.clone().map(|bell| bell.has_changed().expect("the feed lives"));
+        publish(&feed, other, 1);
+        assert_eq!(rung(), [false, true, false]);
+        publish(&feed, mine, 2);
+        assert_eq!(rung(), [true, true, false]);
+    }
+
+    #[test]
+    fn what_does_not_concern_a_reader_is_passed_over_even_beyond_the_window() {
+        let feed = feed(1);
+        let (mine, other) = (LibraryId::generate(), LibraryId::generate());
+        let (_, interest) = join(&feed, Some(mine), u16::MAX);
+        (1..=5).for_each(|revision| publish(&feed, other, revision));
+        let Ahead::Tail(tail) = feed.ahead(at(0), &interest) else { panic!("not at the tail") };
+        assert_eq!(feed.cursor_at(tail), at(5));
+        publish(&feed, mine, 6);
+        assert_eq!(revisions(&feed.ahead(at(5), &interest)), [6]);
+        assert!(matches!(feed.ahead(at(4), &interest), Ahead::Past(_)));
+        // Those who want everything cannot pass over it.
+        let (_, everything) = join(&feed, None, u16::MAX);
+        assert!(matches!(feed.ahead(at(0), &everything), Ahead::Past(_)));
+    }
+
+    #[test]
+    fn a_reader_that_joins_late_is_shown_what_came_before() {
+        let feed = feed(1 << 20);
+        let (mine, other) = (LibraryId::generate(), LibraryId::generate());
+        publish(&feed, mine, 1);
+        publish(&feed, other, 2);
+        let (_, interest) = join(&feed, Some(mine), u16::MAX);
+        assert_eq!(revisions(&feed.ahead(at(0), &interest)), [1]);
+        assert!(matches!(feed.ahead(at(1), &interest), Ahead::Tail(_)));
+    }
+
+    #[test]
+    fn a_cursor_inside_a_change_is_not_taken_for_one_behind_it() {
+        let feed = feed(1 << 20);
+        let (_, interest) = join(&feed, None, u16::MAX);
+        feed.publish(&heads_from(LibraryId::generate(), 1, 0, vec![added("d", 3)]));
+        let inside = Cursor { ordinal: 1, ..at(1) };
+        assert_eq!(revisions(&feed.ahead(inside, &interest)), [1]);
+    }
+
+    #[test]
+    fn an_interest_goes_with_its_last_reader() {
+        let feed = feed(1 << 20);
+        let library = Some(LibraryId::generate());
+        let (first, interest) = join(&feed, library, 1);
+        let (second, shared) = join(&feed, library, 1);
+        assert!(Arc::ptr_eq(&interest, &shared));
+        let (third, _) = join(&feed, library, 2);
+        assert_eq!(feed.num_interests(), 2);
+        feed.leave(first);
+        feed.leave(third);
+        assert_eq!(feed.num_interests(), 1);
+        feed.leave(second);
+        assert_eq!(feed.num_interests(), 0);
     }
 }

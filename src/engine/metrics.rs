@@ -26,6 +26,10 @@ pub(super) struct Metrics {
     commit_seconds: Histogram,
     window_reads: Counter,
     log_reads: Counter,
+    shared_reads: Counter,
+    encode_seconds: Counter<f64, AtomicU64>,
+    delivered_bytes: Counter,
+    stalled_clients: Counter,
     ingest_items: Family<[(&'static str, &'static str); 1], Counter>,
     ingest_stream_seconds: Histogram,
     ingest_streams_open: Gauge,
@@ -46,6 +50,10 @@ impl Metrics {
             commit_seconds: seconds(),
             window_reads: Counter::default(),
             log_reads: Counter::default(),
+            shared_reads: Counter::default(),
+            encode_seconds: Counter::default(),
+            delivered_bytes: Counter::default(),
+            stalled_clients: Counter::default(),
             ingest_items: Family::default(),
             // From 1 ms to over an hour.
             ingest_stream_seconds: Histogram::new(exponential_buckets(1e-3, 4.0, 12)),
@@ -74,6 +82,26 @@ impl Metrics {
     /// A reader was served from the log.
     pub(super) fn read_log(&self) {
         self.log_reads.inc();
+    }
+
+    /// A reader was served what another had just read from the log.
+    pub(super) fn read_shared(&self) {
+        self.shared_reads.inc();
+    }
+
+    /// Events were written in a format, for all readers.
+    pub(super) fn encoded(&self, began: Instant) {
+        self.encode_seconds.inc_by(began.elapsed().as_secs_f64());
+    }
+
+    /// Bytes of events were handed to a client's connection.
+    pub(super) fn delivered(&self, bytes: usize) {
+        self.delivered_bytes.inc_by(bytes as u64);
+    }
+
+    /// A client was cut because it took nothing.
+    pub(super) fn stalled(&self) {
+        self.stalled_clients.inc();
     }
 
     /// An ingest stream began.
@@ -142,6 +170,16 @@ impl Metrics {
         to.register("feed_window_reads", help, self.window_reads.clone());
         let help = "Reads of the feed served from the log";
         to.register("feed_log_reads", help, self.log_reads.clone());
+        let help = "Reads of the feed served from what was just read from the log for another";
+        to.register("feed_shared_reads", help, self.shared_reads.clone());
+        let help = "Time spent on writing events in a transport's format";
+        let took = self.encode_seconds.clone();
+        to.register_with_unit("feed_encode", help, Unit::Seconds, took);
+        let help = "Bytes of events handed to clients' connections";
+        let bytes = self.delivered_bytes.clone();
+        to.register_with_unit("events_delivered", help, Unit::Bytes, bytes);
+        let help = "Clients that were cut because they took nothing";
+        to.register("stalled_clients", help, self.stalled_clients.clone());
         let help = "Items of ended ingest streams, by what became of them";
         to.register("ingest_items", help, self.ingest_items.clone());
         let help = "Time that ended ingest streams were open";
@@ -181,6 +219,8 @@ fn register_feed(to: &mut Registry, statistics: &EventStatistics) {
         to.register(name, help, gauge);
     };
     gauge("subscribers", "Live subscriptions", subscribers.len() as u64);
+    let help = "Live subscriptions that lack changes which only the log has";
+    gauge("subscribers_catching_up", help, statistics.catching_up as u64);
     let help = "Events that live subscriptions still lack, added up";
     gauge("subscriber_pending_events", help, statistics.pending_events);
     let help = "Revisions that the slowest live subscription lacks";
@@ -235,6 +275,11 @@ fn resident_bytes() -> Option<u64> {
 }
 
 impl Engine {
+    /// Counts a client that was cut because it took nothing for `limits.subscriber_stall_ms`.
+    pub fn client_stalled(&self) {
+        self.inner.metrics.stalled();
+    }
+
     /// The engine in numbers since it was opened, as OpenMetrics text; `docs/METRICS.md` lists
     /// them. Cost: a pass over the live subscriptions and the durable consumers, and a read of the
     /// log for each of these that lags.

@@ -11,19 +11,26 @@ pub mod document;
 mod embedding;
 pub mod export;
 mod feed;
+#[cfg(test)]
+mod fixture;
 pub mod ingest;
 pub mod library;
 mod metrics;
+mod past;
 mod purge;
 mod recover;
 mod requests;
 mod resume;
 mod retention;
+mod run;
 pub mod search;
+mod select;
 #[cfg(test)]
 mod small;
+pub mod snapshot;
 mod split;
 mod state;
+mod subscription;
 mod writer;
 
 use std::sync::Arc;

@@ -69,7 +69,7 @@ impl Engine {
         let state = Arc::clone(fold.state());
         let (tail, tail_receiver) = watch::channel(state.applied.revision);
         let published = Arc::new(ArcSwap::new(Arc::clone(&state)));
-        let feed = Arc::new(Feed::new(&limits, state.applied));
+        let feed = Arc::new(Feed::new(&limits, state.applied, bounds.epoch()));
         let metrics = Arc::new(Metrics::new());
         let failure = Arc::new(ArcSwapOption::empty());
         let (mailbox, submissions) = mpsc::channel(limits.writer_mailbox_max);

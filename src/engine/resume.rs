@@ -96,7 +96,8 @@ mod tests {
     const FIRST: Epoch = Epoch(10);
     const SECOND: Epoch = Epoch(20);
 
-    /// Revision 4, now gone, was of the epoch before; revisions 5 to 9 are of the first epoch, 10 to 12 of the second.
+    /// Revision 4, now gone, was of the epoch before; revisions 5 to 9 are of the first epoch, 10 to
+    /// 12 of the second.
     fn bounds() -> LogBounds {
         LogBounds {
             epochs: vec![(FIRST, Revision(5)), (SECOND, Revision(10))],

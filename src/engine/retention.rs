@@ -130,7 +130,7 @@ mod tests {
     }
 
     async fn begin_at(small: &Small, start: StartAt) -> Result<u64, ErrorKind> {
-        let request = EventsRequest { library: None, event_types: vec![], start };
+        let request = EventsRequest { library: None, event_types: vec![], filter: None, start };
         let page = small.engine.list_events(request, None, ReadAt::default()).await;
         let first = page.map_err(|error| error.kind)?.changes;
         Ok(first.first().and_then(|one| one.events().next().map(|e| e.revision.0)).unwrap_or(0))
@@ -168,7 +168,12 @@ mod tests {
         let small = Small::open(|limits| limits.retention_age_ms = 1).await;
         let tail = small.change(20).await;
         let small = small.reopen().await;
-        let request = EventsRequest { library: None, event_types: vec![], start: StartAt::Begin };
+        let request = EventsRequest {
+            library: None,
+            event_types: vec![],
+            filter: None,
+            start: StartAt::Begin,
+        };
         let mut early = small.engine.subscribe(request).await.expect("subscribed");
         let floor = floor_after(&small, HOUR).await;
         assert_eq!(floor, Revision(19));

@@ -324,7 +324,12 @@ async fn closing_finishes_what_was_submitted_and_refuses_what_comes_later() {
     let engine = open(&folder, Arc::clone(&log) as Arc<dyn ChangeLog>).await;
     let library = a_library(&engine, "a").await;
     let mut subscription = engine
-        .subscribe(EventsRequest { library: None, event_types: vec![], start: StartAt::Now })
+        .subscribe(EventsRequest {
+            library: None,
+            event_types: vec![],
+            filter: None,
+            start: StartAt::Now,
+        })
         .await
         .expect("subscribed");
     let first = subscription.next().await.expect("reads");
@@ -469,7 +474,8 @@ async fn an_engine_whose_log_lost_its_past_takes_writes() {
     assert_eq!(engine.tail(), tail);
     let written = engine.create_document(&library, a_document("2"), None).await;
     assert_eq!(written.expect("written").head.revision, tail.next());
-    let begin = EventsRequest { library: None, event_types: vec![], start: StartAt::Begin };
+    let begin =
+        EventsRequest { library: None, event_types: vec![], filter: None, start: StartAt::Begin };
     let page = engine.list_events(begin, None, ReadAt::default()).await.expect("read");
     let events: Vec<_> = page.changes.iter().flat_map(|selected| selected.events()).collect();
     assert_eq!(events.len(), 2);

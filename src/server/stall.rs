@@ -5,6 +5,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,11 +21,28 @@ pub(super) struct StallGuard<T> {
     /// Set while a write waits.
     deadline: Pin<Box<Sleep>>,
     waiting: bool,
+    stalled: Stalled,
+}
+
+/// Whether a connection was failed for that reason. Clones are one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stalled(Arc<AtomicBool>);
+
+impl Stalled {
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 impl<T> StallGuard<T> {
     pub(super) fn new(stream: T, limit: Duration) -> Self {
-        Self { stream, limit, deadline: Box::pin(tokio::time::sleep(limit)), waiting: false }
+        let deadline = Box::pin(tokio::time::sleep(limit));
+        Self { stream, limit, deadline, waiting: false, stalled: Stalled::default() }
+    }
+
+    /// Tells, also later, whether it failed.
+    pub(super) fn stalled(&self) -> Stalled {
+        self.stalled.clone()
     }
 
     fn restart(&mut self) {
@@ -45,6 +64,7 @@ impl<T> StallGuard<T> {
             self.restart();
         }
         ready!(self.deadline.as_mut().poll(cx));
+        self.stalled.0.store(true, Ordering::Release);
         let why = "the client took nothing for longer than subscriber_stall_ms";
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
     }
@@ -110,7 +130,10 @@ mod tests {
         let (ours, _theirs) = duplex(4);
         let mut guarded = StallGuard::new(ours, LIMIT);
         let start = Instant::now();
+        let stalled = guarded.stalled();
+        assert!(!stalled.is_set());
         let error = guarded.write_all(b"more than fits").await.expect_err("cut");
+        assert!(stalled.is_set());
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(start.elapsed() >= LIMIT && start.elapsed() < LIMIT + Duration::from_secs(1));
     }

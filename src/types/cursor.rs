@@ -88,6 +88,15 @@ impl Cursor {
     pub const fn is_whole(self) -> bool {
         self.ordinal & Self::LAST != 0
     }
+
+    /// The last revision of which nothing is left to read: what follows it is to be read.
+    #[must_use]
+    pub const fn whole_before(self) -> Revision {
+        match self.is_whole() {
+            true => self.revision,
+            false => Revision(self.revision.0.saturating_sub(1)),
+        }
+    }
 }
 
 impl fmt::Display for Cursor {

@@ -5,6 +5,7 @@ use super::clock::Timestamp;
 use super::cursor::{Cursor, Revision};
 use super::document::{ChunkHead, DocumentHead};
 use super::error::{Error, Result};
+use super::filter::Match;
 use super::id::{BatchId, LibraryId};
 use super::library::{IndexType, Library};
 
@@ -94,6 +95,8 @@ pub struct Event<'a> {
     pub last: bool,
     /// The ingest stream that the change belongs to.
     pub batch_id: Option<BatchId>,
+    /// How it matches the filter expression of the reader that it is shown to, if that has one.
+    pub matched: Option<Match>,
     /// What it says.
     pub payload: EventPayload<'a>,
 }
@@ -176,6 +179,7 @@ impl ChangeHead {
             revision: self.revision,
             last,
             batch_id: self.batch_id,
+            matched: None,
             payload,
         }
     }

@@ -144,8 +144,14 @@ limits! {
 
     /// Events in one page of the events list, and read from the log at once.
     events_per_page_max: usize = 1_000;
-    /// Bytes of log that one subscription reads at once.
-    feed_read_bytes_target: usize = 256 * KIB;
+    /// Bytes of log that are read at once for subscriptions that the window is too short for.
+    feed_read_bytes_target: usize = 64 * KIB;
+    /// Bytes of the newest events kept in memory, in each format: some seconds of the fastest
+    /// ingest, so that readers that keep up never read the log.
+    feed_window_bytes_max: usize = 32 * MIB;
+    /// Bytes of events read from the log and kept in memory, in each format: what readers that
+    /// catch up close together share.
+    feed_cache_bytes_max: usize = 8 * MIB;
     /// Live subscriptions.
     subscriptions_max: usize = 10_000;
     /// Silence after which a subscription sends a heartbeat.
@@ -182,6 +188,9 @@ limits! {
     /// The same for all requests of a connection: several times that of one, so that a paused
     /// upload does not hold the requests beside it.
     http2_connection_window_bytes: usize = 8 * MIB;
+    /// The head of one HTTP/1.1 request, and bytes of one reply that wait for a client that is slow
+    /// to take them, before the last piece that fits; at least 8 KiB.
+    http1_buffer_bytes_max: usize = 16 * KIB;
     /// Bytes of one reply that wait for a client that is slow to take them.
     http2_send_buffer_bytes_max: usize = 128 * KIB;
     /// Silence after which an HTTP/2 client is asked whether it is still there, so that one that

@@ -208,7 +208,7 @@ async fn both_transports_say_the_same_of_a_consumers_whole_life() {
 
     let url = server.url("/v1/consumers/one");
     let gone = server.http.delete(&url).send().await.expect("answers");
-    assert_eq!((gone.status(), gone.text().await.expect("text")), (StatusCode::OK, "{}".into()));
+    assert_eq!((gone.status(), gone.text().await.expect("text")), (StatusCode::OK, "{}\n".into()));
     assert_eq!(server.http.get(url).send().await.expect("answers").status(), 404);
     let delete = || pb::DeleteConsumerRequest { name: "two".to_owned() };
     both.grpc.delete_consumer(delete()).await.expect("gone");

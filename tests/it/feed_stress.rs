@@ -9,9 +9,12 @@ use std::sync::{Arc, Mutex};
 use arrwdb::api::grpc::pb;
 use arrwdb::api::grpc::pb::event_service_client::EventServiceClient;
 use arrwdb::api::grpc::pb::subscribe_response::Item as Message;
-use arrwdb::cli::verify_feed::{Asked, Covered, ExportRecord, Log, Recording, check, check_export};
-use arrwdb::types::{Cursor, EventType, LibraryId, Revision};
+use arrwdb::cli::verify_feed::{
+    Asked, Covered, ExportRecord, Log, Recording, Sifted, check, check_export, check_filtered,
+};
+use arrwdb::types::{Cursor, EventType, Filter, FilterScope, LibraryId, Limits, Revision};
 use futures::StreamExt;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -210,6 +213,7 @@ struct Reader {
     /// The place of its library in the world's.
     library: Option<usize>,
     types: Vec<EventType>,
+    filter: &'static str,
     /// Leaves after so many events and comes back.
     dies_after: Option<usize>,
     /// Reads on only when the writers have done something more.
@@ -281,6 +285,10 @@ impl Reader {
         if !self.types.is_empty() {
             let names: Vec<_> = self.types.iter().map(|kind| kind.name()).collect();
             query += &format!("&event_types={}", names.join(","));
+        }
+        if !self.filter.is_empty() {
+            let safe = utf8_percent_encode(self.filter, NON_ALPHANUMERIC);
+            query += &format!("&filter={safe}");
         }
         query
     }
@@ -364,6 +372,7 @@ impl Reader {
         let request = pb::SubscribeRequest {
             library_id: library.unwrap_or_default(),
             event_types: self.types.iter().map(wire).collect(),
+            filter: self.filter.to_owned(),
             cursor: self.cursor.clone(),
             ..Default::default()
         };
@@ -389,6 +398,7 @@ impl Reader {
                     piece.events += 1;
                     json!({"event": event_json(&event)})
                 }
+                other => panic!("not asked for: {other:?}"),
             };
             piece.text += &value.to_string();
             piece.text.push('\n');
@@ -599,6 +609,7 @@ fn event_json(event: &pb::Event) -> Value {
         "revision": event.revision.to_string(),
         "last": event.last,
         "batchId": event.batch_id,
+        "match": event.r#match().as_str_name(),
     });
     let metadata = |object: &Option<prost_types::Struct>| object.as_ref().map(struct_json);
     let embedder = match event.payload.as_ref() {
@@ -684,6 +695,7 @@ fn readers(copies: usize) -> Vec<Reader> {
         transports: transports.to_vec(),
         library: None,
         types: Vec::new(),
+        filter: "",
         dies_after: None,
         slow: false,
         cursor: "begin".to_owned(),
@@ -705,6 +717,10 @@ fn readers(copies: usize) -> Vec<Reader> {
             Reader { slow: true, ..dying(1_501, "slow and dying", &[Pages, Grpc, Sse]) },
             Reader { library: Some(0), ..dying(397, "of a library", &[Sse, Grpc]) },
             Reader { types: changes.to_vec(), ..dying(211, "of types", &[Grpc, Sse, Pages]) },
+            Reader {
+                filter: "document.metadata.n % 3 == 1 || event.type == 'batch.completed'",
+                ..dying(307, "of a filter", &[Sse, Grpc, Pages])
+            },
             // None of its library: it lives on heartbeats.
             Reader {
                 library: Some(1),
@@ -725,6 +741,15 @@ fn asked(reader: &Reader, world: &World) -> Asked {
             types => types.iter().fold(0, |set, kind| set | kind.bit()),
         },
     }
+}
+
+/// What a reader's filter lets through of the log.
+fn sifted(filter: &str, log: &str) -> Option<Sifted> {
+    if filter.is_empty() {
+        return None;
+    }
+    let filter = Filter::parse(filter, FilterScope::Feed, &Limits::default()).expect("a filter");
+    Some(Sifted::parse("reference", log, &filter).expect("readable"))
 }
 
 async fn make_libraries(http: &reqwest::Client, process: &Process) -> Vec<(String, LibraryId)> {
@@ -814,19 +839,20 @@ async fn stress(scale: Scale) {
     // The truth, read at rest; of what is trimmed away, what the consumer was given.
     assert_eq!(begin.revision, Revision::ZERO);
     let once = Recording::parse("consumer", &owner.once).expect("readable");
-    let reference = if scale.kept_bytes.is_some() {
+    let truth_text = if scale.kept_bytes.is_some() {
         let floor = statistics["floor_revision"].as_str().expect("a revision");
         assert_ne!(floor, "1", "nothing was trimmed away");
         let lost = world.http.get(process.url("/v1/events?cursor=revision:0")).send().await;
         assert_eq!(lost.expect("sent").status(), 410);
-        once.clone()
+        owner.once.clone()
     } else {
         let mut reference = Piece::default();
         let kind = readers_of_everything();
         let address = process.address.to_string();
         assert_eq!(kind.pages(&world, &address, &mut reference).await, Ended::Done);
-        Recording::parse("reference", &reference.text).expect("readable")
+        reference.text
     };
+    let reference = Recording::parse("reference", &truth_text).expect("readable");
     let truth = check(&reference, Asked::ALL, Some(begin));
     assert_eq!(truth.violations, []);
     let log = Log::reference(&reference, &truth.covered);
@@ -862,7 +888,16 @@ async fn stress(scale: Scale) {
             panic!("{} got nothing", reader.name)
         };
         let start = Some(begin).filter(|_| scale.kept_bytes.is_none());
-        let checked = check(&recording, asked, start);
+        let sifted = sifted(reader.filter, &truth_text);
+        let (checked, passed) = match &sifted {
+            None => (check(&recording, asked, start), None),
+            Some(sifted) => {
+                assert!(sifted.recording.events().count() > 10, "{}", reader.name);
+                let passed = Log::reference(&sifted.recording, &truth.covered);
+                (check_filtered(&recording, asked, start), Some(passed))
+            }
+        };
+        let log = passed.as_ref().unwrap_or(&log);
         assert_eq!(checked.violations, [], "{}", reader.name);
         let after = start.unwrap_or(checked.covered[0].after);
         let whole = [Covered { after, until: checked.covered[0].until }];

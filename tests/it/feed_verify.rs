@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 use arrwdb::cli::verify_feed::{
-    Asked, ExportRecord, Log, Recording, Rule, Violation, check, check_export,
+    Asked, ExportRecord, Log, Recording, Rule, Sifted, Violation, check, check_export,
+    check_filtered, check_snapshots,
 };
-use arrwdb::types::{Cursor, LibraryId};
+use arrwdb::types::{Cursor, Filter, FilterScope, LibraryId, Limits};
 use futures::StreamExt;
 use serde_json::{Value, json};
 
@@ -394,4 +395,127 @@ async fn the_command_tells_file_line_and_status() {
         assert_eq!(status, Some(2), "{args:?}: {text}");
         assert!(text.contains(why), "{args:?}: {text}");
     }
+}
+
+/// Everything that the verifier says of a recording that was asked for with a filter, or with a
+/// snapshot, or both.
+fn verify_asked(text: &str, truth: &str, filter: Option<&str>) -> Vec<Violation> {
+    let filter = filter
+        .map(|text| Filter::parse(text, FilterScope::Feed, &Limits::default()).expect("a filter"));
+    let sifted = filter.map(|filter| Sifted::parse("truth", truth, &filter).expect("readable"));
+    let truth = Recording::parse("truth", truth).expect("readable");
+    let covered = check(&truth, Asked::ALL, None).covered;
+    let whole = Log::reference(&truth, &covered);
+    let recording = Recording::parse("recording", text).expect("readable");
+    let checked = match &sifted {
+        None => check(&recording, Asked::ALL, None),
+        Some(_) => check_filtered(&recording, Asked::ALL, None),
+    };
+    let passed = sifted.as_ref().map_or(&truth, |sifted| &sifted.recording);
+    let compared =
+        Log::reference(passed, &covered).compare(&recording, &checked.covered, Asked::ALL);
+    let shown = sifted.as_ref().map(|sifted| &sifted.shown);
+    let snapshots = check_snapshots(&whole, &recording, None, shown);
+    [checked.violations, compared, snapshots].concat()
+}
+
+/// The rules that are broken.
+fn rules(found: &[Violation]) -> Vec<Rule> {
+    let mut rules: Vec<_> = found.iter().map(|violation| violation.rule).collect();
+    rules.dedup();
+    rules
+}
+
+fn encoded(filter: &str) -> String {
+    percent_encoding::utf8_percent_encode(filter, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filtered_recording_is_held_to_its_filter() {
+    let server = Server::start_with(|settings| settings.limits.heartbeat_interval_ms = 20).await;
+    let said = said(&server).await;
+    let last = Recording::parse("stream", &said.stream).expect("readable");
+    let last = last.events().last().map(|(_, event)| event.revision.0).expect("events");
+    let mut by_metadata = String::new();
+    for filter in [
+        "document.metadata.n == 1.5",
+        "!(document.metadata.n == 1.5) && document.id != 'd0'",
+        "chunk.index >= 1",
+        "event.type.startsWith('library.') || document.title == 'B'",
+        "event.type.startsWith('document.') && size(document.tags) == 0 && document.author == ''",
+        "document.updated_at > document.created_at",
+        "has(event.batch_id)",
+        "event.type == 'index.rebuilt'",
+    ] {
+        let query = format!("cursor=begin&filter={}", encoded(filter));
+        let text = record(&server, &query, last).await;
+        assert_eq!(verify_asked(&text, &said.stream, Some(filter)), [], "{filter}");
+        if by_metadata.is_empty() {
+            by_metadata = text;
+        }
+    }
+    server.stop().await;
+    let filter = Some("document.metadata.n == 1.5");
+    assert!(by_metadata.contains("\"match\":\"entered\""));
+
+    // An event too many, an event too few, a match that is not so.
+    assert!(rules(&verify_asked(&said.stream, &said.stream, filter)).contains(&Rule::Foreign));
+    let mut few = Frames::of(&by_metadata);
+    few.0.remove(few.find(0, &["\"match\":\"entered\""]));
+    assert_eq!(rules(&verify_asked(&few.text(), &said.stream, filter)), [Rule::Complete]);
+    let other = by_metadata.replace("\"match\":\"entered\"", "\"match\":\"stayed\"");
+    assert_eq!(rules(&verify_asked(&other, &said.stream, filter)), [Rule::Payload]);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, text) in
+        [("all.sse", &said.stream), ("one.sse", &by_metadata), ("other.sse", &other)]
+    {
+        std::fs::write(folder.path().join(name), text).expect("written");
+    }
+    let args = |file| [file, "--reference", "all.sse", "--filter", "document.metadata.n == 1.5"];
+    let (status, text) = run(folder.path(), &args("one.sse"));
+    assert_eq!(status, Some(0), "{text}");
+    let (status, text) = run(folder.path(), &args("other.sse"));
+    assert_eq!(status, Some(1), "{text}");
+    let (status, text) = run(folder.path(), &["one.sse", "--filter", "true"]);
+    assert_eq!(status, Some(2), "{text}");
+    assert!(text.contains("--reference"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_held_to_the_events_before_it() {
+    let server = Server::start_with(|settings| settings.limits.heartbeat_interval_ms = 20).await;
+    let said = said(&server).await;
+    let last = Recording::parse("stream", &said.stream).expect("readable");
+    let last = last.events().last().map(|(_, event)| event.revision.0).expect("events");
+    let text = record(&server, "snapshot=true", last).await;
+    let filter = "document.metadata.n == 1.5 || document.title == 'B'";
+    let filtered = format!("snapshot=true&filter={}", encoded(filter));
+    let filtered = record(&server, &filtered, last).await;
+    server.stop().await;
+    assert_eq!(text.matches("event: snapshot.document").count(), 10);
+    assert_eq!(filtered.matches("event: snapshot.document").count(), 4);
+    assert_eq!(verify_asked(&text, &said.stream, None), []);
+    assert_eq!(verify_asked(&filtered, &said.stream, Some(filter)), []);
+    // A document too many and too few for the filter.
+    assert_eq!(rules(&verify_asked(&text, &said.stream, Some(filter))), [Rule::Snapshot]);
+    assert_eq!(rules(&verify_asked(&filtered, &said.stream, None)), [Rule::Snapshot]);
+
+    let faults: &[Fault] = &[
+        ("a document is missing", |f| drop(f.0.remove(3)), Rule::Snapshot),
+        ("a document comes twice", |f| f.0.insert(3, f.0[3].clone()), Rule::Snapshot),
+        ("a document has other fields", |f| edit(f, "\"T\"", "\"U\""), Rule::Snapshot),
+        ("the count is wrong", |f| edit(f, "nts\":10", "nts\":9"), Rule::Snapshot),
+        ("the end comes early", |f| f.0[6..].reverse(), Rule::Snapshot),
+    ];
+    for (name, inject, rule) in faults {
+        let mut frames = Frames::of(&text);
+        inject(&mut frames);
+        assert_ne!(frames.text(), text, "{name}: nothing was injected");
+        let found = rules(&verify_asked(&frames.text(), &said.stream, None));
+        assert!(found.contains(rule), "{name}: found only {found:?}");
+    }
+    // One that was cut begins again.
+    let cut = Frames(Frames::of(&text).0[..4].to_vec()).text();
+    assert_eq!(verify_asked(&format!("{cut}{text}"), &said.stream, None), []);
 }

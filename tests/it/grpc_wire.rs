@@ -691,6 +691,7 @@ impl Wire for Grpc {
                     items.push(json!({"heartbeat": beat.cursor}));
                 }
                 Item::Heartbeat(_) => {}
+                other => panic!("not asked for: {other:?}"),
             }
         }
         Ok(Value::Array(items))

@@ -271,6 +271,7 @@ async fn a_shutdown_ends_every_open_stream_cleanly() {
         match message.expect("a clean end").item.expect("an item") {
             pb::subscribe_response::Item::Heartbeat(beat) => cursor = beat.cursor,
             pb::subscribe_response::Item::Event(_) => cursor.clear(),
+            other => panic!("not asked for: {other:?}"),
         }
     }
     assert!(!cursor.is_empty(), "the last message is a heartbeat");

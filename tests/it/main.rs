@@ -5,12 +5,17 @@
 
 mod client;
 mod consumers;
+mod data_fixture;
 mod demo;
 mod documents;
 mod events;
 mod export;
 mod external;
+mod feed_client;
+mod feed_delivery;
 mod feed_docs;
+mod feed_filter;
+mod feed_snapshot;
 mod feed_stress;
 mod feed_verify;
 mod grpc_wire;

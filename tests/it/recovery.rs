@@ -364,6 +364,7 @@ async fn sigterm_ends_open_streams_with_their_cursors_and_exits_well() {
         last_heartbeat = match message.item {
             Some(subscribe_response::Item::Heartbeat(heartbeat)) => Some(heartbeat.cursor),
             Some(subscribe_response::Item::Event(_)) | None => None,
+            Some(other) => panic!("not asked for: {other:?}"),
         };
     }
     assert!(last_id.as_ref() > Some(&tail), "{last_id:?} is not behind {tail}");

@@ -62,7 +62,7 @@ fn bytes_in(folder: &Path) -> u64 {
 }
 
 fn events(start: StartAt) -> EventsRequest {
-    EventsRequest { library: None, event_types: vec![], start }
+    EventsRequest { library: None, event_types: vec![], filter: None, start }
 }
 
 #[tokio::test(flavor = "multi_thread")]

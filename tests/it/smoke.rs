@@ -43,7 +43,8 @@ async fn a_document_is_found_and_followed_and_survives_a_restart() {
     let server = Server::open(folder.path(), |_| {}).await;
     let results = server.engine.search(&library, search()).await.expect("searched");
     assert_eq!(results.hits(0, 0..10).await.expect("hits"), hits);
-    let request = EventsRequest { library: None, event_types: vec![], start: StartAt::Begin };
+    let request =
+        EventsRequest { library: None, event_types: vec![], filter: None, start: StartAt::Begin };
     let mut subscription = server.engine.subscribe(request).await.expect("subscribed");
     let mut types = Vec::new();
     while types.len() < 3 {

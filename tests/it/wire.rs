@@ -189,6 +189,11 @@ impl Http {
         Self { client: server.http.clone(), base: server.url("") }
     }
 
+    /// Over HTTP/1.1, of any server.
+    pub fn at(base: String) -> Self {
+        Self { client: reqwest::Client::builder().http1_only().build().expect("client"), base }
+    }
+
     /// The same over HTTP/2 cleartext.
     pub fn h2(server: &Server) -> Self {
         let client = reqwest::Client::builder().http2_prior_knowledge().build().expect("client");

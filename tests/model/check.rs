@@ -200,7 +200,7 @@ async fn check_search(
 }
 
 fn from(start: StartAt) -> EventsRequest {
-    EventsRequest { library: None, event_types: Vec::new(), start }
+    EventsRequest { library: None, event_types: Vec::new(), filter: None, start }
 }
 
 /// Reads the feed to its end in pages; gives the events and where the reader stands then.

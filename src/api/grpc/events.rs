@@ -1,41 +1,54 @@
 //! `arrwdb.v1.EventService`: the feed as a stream of messages.
 
-use futures::StreamExt;
-use futures::stream::BoxStream;
+use bytes::Bytes;
+use futures::stream::{self, Empty};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::convert::consumer::follow_request;
 use super::convert::event::{
-    events_request, events_to_pb, heartbeat, not_served, statistics_to_pb,
+    events_request, events_to_pb, statistics_to_pb, write_event, write_heartbeat,
+    write_snapshot_document, write_snapshot_end,
 };
 use super::convert::read_at;
+use super::framed::FramedBody;
 use super::pages::{Pages, pages};
 use super::pb::event_service_server::EventService;
 use super::{Grpc, pb, reply, reply_stream};
-use crate::engine::changes::{FeedItem, Selected, Subscription};
-use crate::types::{Result as ArrwdbResult, StartAt, Timestamp};
+use crate::api::slot;
+use crate::engine::changes::{FeedPiece, Format, Subscription};
+use crate::engine::snapshot::Snapshot;
+use crate::types::{Cursor, Error, ErrorKind, Result as ArrwdbResult, StartAt, Timestamp};
+
+/// Events as messages, which the engine keeps for all readers.
+const MESSAGES: Format = Format::new(slot::GRPC, write_event);
 
 #[tonic::async_trait]
 impl EventService for Grpc {
-    type SubscribeStream = BoxStream<'static, Result<pb::SubscribeResponse, Status>>;
+    /// Has nothing: the messages are in the response's [`FramedBody`].
+    type SubscribeStream = Empty<Result<pb::SubscribeResponse, Status>>;
 
     async fn subscribe(
         &self,
         request: Request<pb::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let request = request.into_inner();
-        let subscription = if let Some(request) = follow_request(&request)? {
-            self.engine.subscribe_consumer(request).await?
-        } else {
-            not_served("filter", !request.filter.is_empty())?;
-            not_served("snapshot", request.snapshot)?;
-            let (library, types) = (&request.library_id, &request.event_types);
-            let request = events_request(library, types, &request.cursor, StartAt::Now)?;
-            self.engine.subscribe(request).await?
-        };
-        let messages =
-            pages(&self.tasks, self.engine.limits(), move |pages| follow(subscription, pages));
-        reply_stream(messages.boxed())
+        let (snapshot, subscription) = self.begin(&request).await?;
+        let shutdown = self.engine.shutdown_token().clone();
+        let engine = self.engine.clone();
+        let messages = pages(&self.tasks, self.engine.limits(), async move |pages| {
+            if let Some(snapshot) = snapshot {
+                send_snapshot(snapshot, &shutdown, &pages).await?;
+            }
+            let ended = follow(subscription, pages).await;
+            if ended.as_ref().is_err_and(|error| error.kind == ErrorKind::DeadlineExceeded) {
+                engine.client_stalled();
+            }
+            ended
+        });
+        let mut response = reply_stream(stream::empty())?;
+        response.extensions_mut().insert(FramedBody::new(messages));
+        Ok(response)
     }
 
     async fn list_events(
@@ -43,11 +56,16 @@ impl EventService for Grpc {
         request: Request<pb::ListEventsRequest>,
     ) -> Result<Response<pb::ListEventsResponse>, Status> {
         let request = request.into_inner();
-        not_served("filter", !request.filter.is_empty())?;
         let limit = Some(request.limit as usize).filter(|limit| *limit > 0);
         let at = read_at(request.min_revision, request.timeout_ms);
-        let types = &request.event_types;
-        let request = events_request(&request.library_id, types, &request.cursor, StartAt::Begin)?;
+        let request = events_request(
+            &request.library_id,
+            &request.event_types,
+            &request.filter,
+            &request.cursor,
+            StartAt::Begin,
+            self.engine.limits(),
+        )?;
         let page = self.engine.list_events(request, limit, at).await?;
         reply(pb::ListEventsResponse {
             events: events_to_pb(&page.changes).collect(),
@@ -66,26 +84,79 @@ impl EventService for Grpc {
     }
 }
 
-/// Sends what the subscription yields until the client leaves; at shutdown a last heartbeat with
-/// the cursor to go on from.
-async fn follow(
-    mut subscription: Subscription,
-    pages: Pages<pb::SubscribeResponse>,
+impl Grpc {
+    /// What a subscription begins with, if it was asked for that, and the subscription.
+    async fn begin(
+        &self,
+        request: &pb::SubscribeRequest,
+    ) -> ArrwdbResult<(Option<Snapshot>, Subscription)> {
+        if let Some(request) = follow_request(request)? {
+            return Ok((None, self.engine.subscribe_consumer(request).await?));
+        }
+        let wanted = events_request(
+            &request.library_id,
+            &request.event_types,
+            &request.filter,
+            &request.cursor,
+            StartAt::Now,
+            self.engine.limits(),
+        )?;
+        if request.snapshot {
+            let (snapshot, tail) = self.engine.subscribe_with_snapshot(wanted).await?;
+            return Ok((Some(snapshot), tail));
+        }
+        Ok((None, self.engine.subscribe(wanted).await?))
+    }
+}
+
+/// Sends the documents, then the end with the cursor.
+async fn send_snapshot(
+    mut snapshot: Snapshot,
+    shutdown: &CancellationToken,
+    pages: &Pages<Bytes>,
 ) -> ArrwdbResult<()> {
     loop {
-        let item = tokio::select! {
+        let documents = tokio::select! {
+            biased;
+            () = pages.left() => return Err(Error::new(ErrorKind::Cancelled, "the client left")),
+            () = shutdown.cancelled() => {
+                return Err(Error::unavailable("the server is shutting down"));
+            }
+            documents = snapshot.next() => documents?,
+        };
+        let mut messages = Vec::new();
+        match documents {
+            Some(documents) => {
+                for document in &documents {
+                    write_snapshot_document(&mut messages, document);
+                }
+                pages.send(vec![messages.into()]).await?;
+            }
+            None => {
+                write_snapshot_end(&mut messages, &snapshot);
+                return pages.send(vec![messages.into()]).await;
+            }
+        }
+    }
+}
+
+/// Sends what the subscription yields until the client leaves; at shutdown a last heartbeat with
+/// the cursor to go on from.
+async fn follow(mut subscription: Subscription, pages: Pages<Bytes>) -> ArrwdbResult<()> {
+    loop {
+        pages.ready().await?;
+        let piece = tokio::select! {
             biased;
             () = pages.left() => return Ok(()),
-            item = subscription.next() => item?,
+            piece = subscription.next_piece(MESSAGES) => piece?,
         };
-        match item {
-            Some(FeedItem::Changes(changes)) => {
-                let page = messages(&changes);
-                let events = page.len() as u64;
-                pages.send(page).await?;
-                subscription.delivered(events);
+        match piece {
+            Some(FeedPiece::Events { bytes, events }) => {
+                let length = bytes.len();
+                pages.send(vec![bytes]).await?;
+                subscription.delivered(events, length);
             }
-            Some(FeedItem::Heartbeat { cursor, time }) => {
+            Some(FeedPiece::Heartbeat { cursor, time }) => {
                 pages.send(vec![heartbeat(cursor, time, subscription.generation())]).await?;
             }
             None => {
@@ -97,8 +168,8 @@ async fn follow(
     }
 }
 
-fn messages(changes: &[Selected]) -> Vec<pb::SubscribeResponse> {
-    let message =
-        |event| pb::SubscribeResponse { item: Some(pb::subscribe_response::Item::Event(event)) };
-    events_to_pb(changes).map(message).collect()
+fn heartbeat(cursor: Cursor, time: Timestamp, generation: Option<u64>) -> Bytes {
+    let mut out = Vec::new();
+    write_heartbeat(&mut out, cursor, time, generation);
+    out.into()
 }

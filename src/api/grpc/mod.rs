@@ -8,6 +8,7 @@ mod convert;
 mod document;
 mod events;
 mod export;
+mod framed;
 mod health;
 mod ingest;
 mod library;
@@ -80,7 +81,7 @@ pub fn routes(engine: &Engine, tasks: &TaskTracker) -> Result<Routes> {
     Ok(Routes::new(service!(LibraryServiceServer, &grpc, limits))
         .add_service(service!(DocumentServiceServer, &grpc, limits))
         .add_service(service!(SearchServiceServer, &grpc, limits))
-        .add_service(service!(EventServiceServer, &grpc, limits))
+        .add_service(framed::Framed(service!(EventServiceServer, &grpc, limits)))
         .add_service(service!(ConsumerServiceServer, &grpc, limits))
         .add_service(HealthServer::new(Health::new(engine.clone())))
         .add_service(reflection().build_v1().map_err(broken)?)

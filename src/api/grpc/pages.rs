@@ -24,11 +24,25 @@ pub(super) struct Pages<T> {
 }
 
 impl<T> Pages<T> {
+    /// Waits until there is room for a page, so that none need be held meanwhile; errors as
+    /// [`Self::send`].
+    pub(super) async fn ready(&self) -> Result<()> {
+        // Nobody else sends: the room stays.
+        self.in_time(self.sender.reserve()).await.map(drop)
+    }
+
     /// Hands a page to the connection. `cancelled` when the client left, `deadline-exceeded` when
     /// it takes nothing for `limits.subscriber_stall_ms`: either way the task is to end with that.
     pub(super) async fn send(&self, page: Vec<T>) -> Result<()> {
-        match tokio::time::timeout(self.stall, self.sender.send(page)).await {
-            Ok(Ok(())) => Ok(()),
+        self.in_time(self.sender.send(page)).await
+    }
+
+    async fn in_time<D, E>(
+        &self,
+        work: impl Future<Output = std::result::Result<D, E>>,
+    ) -> Result<D> {
+        match tokio::time::timeout(self.stall, work).await {
+            Ok(Ok(done)) => Ok(done),
             Ok(Err(_)) => Err(Error::new(ErrorKind::Cancelled, "the client left")),
             Err(_) => {
                 let stall_ms = self.stall.as_millis();

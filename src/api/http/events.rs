@@ -2,45 +2,46 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Version};
 use axum::response::Response;
-use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
 
 use super::dto::event::{EventStatisticsOut, EventsOut, event_types};
 use super::params::{Params, header_strict, header_text};
 use super::problem::Problem;
 use super::reply::{event_stream, json};
 use super::sink::{Gone, Sink};
-use super::{HttpState, consumers, sink, sse};
-use crate::engine::changes::{EventsRequest, FeedItem, Subscription};
-use crate::types::{ErrorKind, Result, StartAt, Timestamp};
-
-/// Bytes of frames that are gathered while more are at hand.
-const PIECE_BYTES_TARGET: usize = 64 << 10;
+use super::{HttpState, consumers, shutting_down, sink, sse};
+use crate::engine::changes::{EventsRequest, FeedPiece, Subscription};
+use crate::engine::snapshot::Snapshot;
+use crate::types::{ErrorKind, Filter, FilterScope, Limits, Result, StartAt, Timestamp};
 
 pub(super) async fn stream(
     State(state): State<HttpState>,
+    version: Version,
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Response, Problem> {
-    let subscribed = if let Some(request) = consumers::follow_request(&mut params)? {
+    let begun = if let Some(request) = consumers::follow_request(&mut params)? {
         params.finish()?;
         // Its place is what it acknowledged, not what a browser has received.
-        state.engine.subscribe_consumer(request).await
+        state.engine.subscribe_consumer(request).await.map(|tail| (None, tail))
     } else {
-        let mut request = events_request(&mut params, StartAt::Now)?;
-        params.refuse("filter")?;
-        if params.flag("snapshot")?.unwrap_or_default() {
-            return Err(super::params::unimplemented("snapshot").into());
-        }
+        let mut request = events_request(&mut params, StartAt::Now, state.engine.limits())?;
+        let mut with_snapshot = params.flag("snapshot")?.unwrap_or_default();
         params.finish()?;
         if let Some(id) = header_strict(&headers, "last-event-id")? {
+            // It had an id: so it has the whole snapshot, and goes on behind it.
+            with_snapshot = false;
             request.start = id.parse()?;
         }
-        state.engine.subscribe(request).await
+        match with_snapshot {
+            true => state.engine.subscribe_with_snapshot(request).await.map(|(s, t)| (Some(s), t)),
+            false => state.engine.subscribe(request).await.map(|tail| (None, tail)),
+        }
     };
-    let subscription = match subscribed {
-        Ok(subscription) => subscription,
+    let (snapshot, subscription) = match begun {
+        Ok(begun) => begun,
         Err(error) if is_cursor_lost(error.kind) && reads_only_events(&headers) => {
             let mut frames = Vec::new();
             sse::write_retry(&mut frames);
@@ -49,83 +50,105 @@ pub(super) async fn stream(
         }
         Err(error) => return Err(error.into()),
     };
-    let body = sink::body(&state.tasks, state.engine.limits(), "events", |sink| async move {
+    let shutdown = state.engine.shutdown_token().clone();
+    let engine = state.engine.clone();
+    let body = sink::body(&state.tasks, state.engine.limits(), "events", |mut sink| async move {
         // A client that left needs to hear nothing.
-        let _ = follow(subscription, sink).await;
+        let left = send(snapshot, subscription, &shutdown, &mut sink).await.is_err();
+        // In HTTP/1.1 it is the connection that stalls, and that is counted.
+        if left && sink.is_stalled() && version == Version::HTTP_2 {
+            engine.client_stalled();
+        }
     });
     Ok(event_stream(body))
 }
 
-/// Writes what the subscription yields until the client leaves or the feed ends.
-async fn follow(mut subscription: Subscription, mut sink: Sink) -> Result<(), Gone> {
-    let mut frames = Frames { bytes: Vec::new(), events: 0 };
-    sse::write_retry(&mut frames.bytes);
-    let mut at_hand = None;
-    loop {
-        let item = match at_hand.take() {
-            Some(item) => item,
-            None => tokio::select! {
-                biased;
-                () = sink.gone() => return Err(Gone),
-                item = subscription.next() => item,
-            },
-        };
-        match item {
-            Ok(Some(FeedItem::Changes(changes))) => {
-                for selected in &changes {
-                    for event in selected.events() {
-                        sse::write_event(&mut frames.bytes, &event);
-                        frames.events += 1;
-                        if frames.bytes.len() >= PIECE_BYTES_TARGET {
-                            frames.hand_over(&subscription, &mut sink).await?;
-                        }
-                    }
-                }
-            }
-            Ok(Some(FeedItem::Heartbeat { cursor, time })) => {
-                let generation = subscription.generation();
-                sse::write_heartbeat(&mut frames.bytes, cursor, time, generation);
-            }
-            Ok(None) => {
-                let (cursor, time) = (subscription.cursor(), Timestamp::now());
-                let generation = subscription.generation();
-                sse::write_heartbeat(&mut frames.bytes, cursor, time, generation);
-                return frames.hand_over(&subscription, &mut sink).await;
-            }
-            Err(error) => {
-                sse::write_stream_error(&mut frames.bytes, &error);
-                return frames.hand_over(&subscription, &mut sink).await;
-            }
-        }
-        if frames.bytes.len() < PIECE_BYTES_TARGET {
-            at_hand = subscription.next().now_or_never();
-        }
-        if at_hand.is_none() {
-            frames.hand_over(&subscription, &mut sink).await?;
+/// Sends the snapshot, if there is one, then what the subscription yields.
+async fn send(
+    snapshot: Option<Snapshot>,
+    subscription: Subscription,
+    shutdown: &CancellationToken,
+    sink: &mut Sink,
+) -> Result<(), Gone> {
+    let mut begin = Vec::new();
+    sse::write_retry(&mut begin);
+    let Some(snapshot) = snapshot else { return follow(subscription, begin, sink).await };
+    match send_snapshot(snapshot, begin, shutdown, sink).await? {
+        Ok(()) => follow(subscription, Vec::new(), sink).await,
+        Err(error) => {
+            let mut frame = Vec::new();
+            sse::write_stream_error(&mut frame, &error);
+            sink.send(frame).await
         }
     }
 }
 
-/// Frames that are written and not handed over.
-#[derive(Debug)]
-struct Frames {
-    bytes: Vec<u8>,
-    /// How many of them are events of the log.
-    events: u64,
+/// Sends what the stream begins with and the documents, none with an id, then the end with the
+/// cursor: a client that is cut before has no cursor and begins again.
+async fn send_snapshot(
+    mut snapshot: Snapshot,
+    begin: Vec<u8>,
+    shutdown: &CancellationToken,
+    sink: &mut Sink,
+) -> Result<Result<()>, Gone> {
+    let mut frames = begin;
+    loop {
+        let page = tokio::select! {
+            biased;
+            () = sink.gone() => return Err(Gone),
+            () = shutdown.cancelled() => return Ok(Err(shutting_down())),
+            page = snapshot.next() => page,
+        };
+        match page {
+            Ok(Some(documents)) => {
+                for document in &documents {
+                    sse::write_snapshot_document(&mut frames, document);
+                }
+                sink.send(std::mem::take(&mut frames)).await?;
+            }
+            Ok(None) => {
+                sse::write_snapshot_end(&mut frames, &snapshot, Timestamp::now());
+                return sink.send(frames).await.map(Ok);
+            }
+            Err(error) => return Ok(Err(error)),
+        }
+    }
 }
 
-impl Frames {
-    async fn hand_over(
-        &mut self,
-        subscription: &Subscription,
-        sink: &mut Sink,
-    ) -> Result<(), Gone> {
-        if self.bytes.is_empty() {
-            return Ok(());
+/// Sends what the stream begins with, in one piece with the first item (a heartbeat, unless there
+/// was a snapshot), then what the subscription yields until the client leaves or the feed ends.
+async fn follow(
+    mut subscription: Subscription,
+    begin: Vec<u8>,
+    sink: &mut Sink,
+) -> Result<(), Gone> {
+    let mut frame = begin;
+    loop {
+        sink.ready().await?;
+        let piece = tokio::select! {
+            biased;
+            () = sink.gone() => return Err(Gone),
+            piece = subscription.next_piece(sse::FRAMES) => piece,
+        };
+        match piece {
+            Ok(Some(FeedPiece::Events { bytes, events })) => {
+                let length = bytes.len();
+                sink.send(bytes).await?;
+                subscription.delivered(events, length);
+                continue;
+            }
+            Ok(Some(FeedPiece::Heartbeat { cursor, time })) => {
+                sse::write_heartbeat(&mut frame, cursor, time, subscription.generation());
+                sink.send(std::mem::take(&mut frame)).await?;
+                continue;
+            }
+            Ok(None) => {
+                let (cursor, generation) = (subscription.cursor(), subscription.generation());
+                sse::write_heartbeat(&mut frame, cursor, Timestamp::now(), generation);
+            }
+            Err(error) => sse::write_stream_error(&mut frame, &error),
         }
-        sink.send(std::mem::take(&mut self.bytes)).await?;
-        subscription.delivered(std::mem::take(&mut self.events));
-        Ok(())
+        return sink.send(frame).await;
     }
 }
 
@@ -133,8 +156,7 @@ pub(super) async fn list(
     State(state): State<HttpState>,
     mut params: Params,
 ) -> Result<Response, Problem> {
-    let request = events_request(&mut params, StartAt::Begin)?;
-    params.refuse("filter")?;
+    let request = events_request(&mut params, StartAt::Begin, state.engine.limits())?;
     let limit = params.number("limit", "a whole number")?.filter(|limit| *limit > 0);
     let at = params.read_at()?;
     params.finish()?;
@@ -152,16 +174,19 @@ pub(super) async fn statistics(
     Ok(json(StatusCode::OK, &EventStatisticsOut::from(&statistics)))
 }
 
-/// Takes `library_id`, `event_types` and `cursor`; `start` is meant when there is no cursor.
-fn events_request(params: &mut Params, start: StartAt) -> Result<EventsRequest> {
+/// Takes `library_id`, `event_types`, `filter` and `cursor`; `start` is meant when there is no
+/// cursor.
+fn events_request(params: &mut Params, start: StartAt, limits: &Limits) -> Result<EventsRequest> {
     let library = params.take("library_id");
     let types = params.take("event_types");
+    let filter = params.take("filter");
     let cursor = params.take("cursor");
     Ok(EventsRequest {
         library: library
             .map(|text| text.parse().map_err(|error: crate::types::Error| renamed(error)))
             .transpose()?,
         event_types: types.as_deref().map_or(Ok(Vec::new()), event_types)?,
+        filter: filter.map(|text| Filter::parse(&text, FilterScope::Feed, limits)).transpose()?,
         start: cursor.as_deref().map_or(Ok(start), str::parse)?,
     })
 }
@@ -191,20 +216,22 @@ mod tests {
 
     fn request(query: &str) -> Result<EventsRequest> {
         let mut params = Params::parse(query)?;
-        let request = events_request(&mut params, StartAt::Now)?;
+        let request = events_request(&mut params, StartAt::Now, &Limits::default())?;
         params.finish()?;
         Ok(request)
     }
 
     #[test]
     fn a_request_says_what_it_wants() {
-        let everything = EventsRequest { library: None, event_types: vec![], start: StartAt::Now };
+        let everything =
+            EventsRequest { library: None, event_types: vec![], filter: None, start: StartAt::Now };
         assert_eq!(request(""), Ok(everything.clone()));
-        assert_eq!(request("library_id=&event_types=&cursor="), Ok(everything));
+        assert_eq!(request("library_id=&event_types=&filter=&cursor="), Ok(everything));
         let query = "library_id=l%2F1&event_types=document.added,chunk.deleted&cursor=revision:3";
         let expected = EventsRequest {
             library: "l/1".parse::<LibraryRef>().ok(),
             event_types: vec![EventType::DocumentAdded, EventType::ChunkDeleted],
+            filter: None,
             start: StartAt::Revision(Revision(3)),
         };
         assert_eq!(request(query), Ok(expected));
@@ -214,6 +241,8 @@ mod tests {
             ("library_id=+x", "library_id"),
             ("cursor=abc", "cursor"),
             ("event_type=document.added", "event_type"),
+            ("filter=document.titel+%3D%3D+%22x%22", "filter"),
+            ("filter=chunk.text+%3D%3D+%22x%22", "filter"),
         ] {
             assert_eq!(request(query).expect_err(query).violations[0].field, name);
         }

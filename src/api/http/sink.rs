@@ -35,10 +35,21 @@ pub(super) struct Sink {
 }
 
 impl Sink {
+    /// Waits until there is room for a piece, so that none need be held meanwhile. [`Gone`] means:
+    /// stop.
+    pub(super) async fn ready(&mut self) -> Result<(), Gone> {
+        // Nobody else sends: the room stays.
+        self.in_time(self.pieces.reserve()).await.map(drop)
+    }
+
     /// Hands a piece over; waits until there is room for it. [`Gone`] means: stop.
     pub(super) async fn send(&mut self, piece: impl Into<Bytes>) -> Result<(), Gone> {
-        match tokio::time::timeout(self.stall, self.pieces.send(piece.into())).await {
-            Ok(Ok(())) => Ok(()),
+        self.in_time(self.pieces.send(piece.into())).await
+    }
+
+    async fn in_time<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, Gone> {
+        match tokio::time::timeout(self.stall, work).await {
+            Ok(Ok(done)) => Ok(done),
             Ok(Err(_)) => Err(Gone),
             Err(_) => {
                 self.stalled.store(true, Ordering::Release);
@@ -46,6 +57,11 @@ impl Sink {
                 Err(Gone)
             }
         }
+    }
+
+    /// Whether a piece was not taken in time.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Acquire)
     }
 
     /// Resolves when the client left.

@@ -6,10 +6,16 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::dto::event::EventOut;
+use super::dto::event::{EventOut, SnapshotDocumentOut};
 use super::dto::{Shown, write};
 use super::problem::StreamError;
-use crate::types::{Cursor, Error, Event, Timestamp};
+use crate::api::slot;
+use crate::engine::changes::Format;
+use crate::engine::snapshot::{Snapshot, SnapshotDocument};
+use crate::types::{Cursor, Error, Event, Revision, Timestamp};
+
+/// Events as frames, which the engine keeps for all readers.
+pub(super) const FRAMES: Format = Format::new(slot::SSE, write_event);
 
 /// What a browser waits before it comes back, in milliseconds; part of the first frame.
 const RETRY_LINE: &[u8] = b"retry: 2000\n";
@@ -42,6 +48,32 @@ pub(super) fn write_heartbeat(
     let (id, timestamp) = (Shown(cursor), Shown(time));
     let data = Heartbeat { id, r#type: "heartbeat", timestamp, generation };
     write_frame(out, Some(cursor), "heartbeat", &data);
+}
+
+/// A document of a snapshot. Has no id: a client that comes back begins again.
+pub(super) fn write_snapshot_document(out: &mut Vec<u8>, document: &SnapshotDocument) {
+    write_frame(out, None, "snapshot.document", &SnapshotDocumentOut(document));
+}
+
+/// That the snapshot is whole; what follows came after it.
+pub(super) fn write_snapshot_end(out: &mut Vec<u8>, snapshot: &Snapshot, time: Timestamp) {
+    #[derive(Serialize)]
+    struct SnapshotEnd {
+        id: Shown<Cursor>,
+        r#type: &'static str,
+        timestamp: Shown<Timestamp>,
+        revision: Shown<Revision>,
+        total_documents: u64,
+    }
+    let cursor = snapshot.cursor();
+    let data = SnapshotEnd {
+        id: Shown(cursor),
+        r#type: "snapshot.end",
+        timestamp: Shown(time),
+        revision: Shown(cursor.revision),
+        total_documents: snapshot.total_documents(),
+    };
+    write_frame(out, Some(cursor), "snapshot.end", &data);
 }
 
 /// Why the stream ends. Has no id: a client that comes back resumes where it was.

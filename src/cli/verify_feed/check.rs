@@ -1,9 +1,11 @@
 //! What one recording tells by itself: order, uniqueness, atomicity, bookmarks, resumption.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::record::{Asked, EventRecord, Item, Place, Recording, Rule, Subject, Violation};
-use crate::types::{BatchId, Cursor, EventType, Revision};
+use super::record::{
+    Asked, DocumentRecord, EventRecord, Item, Place, Recording, Rule, Subject, Violation,
+};
+use crate::types::{BatchId, Cursor, DocumentId, EventType, LibraryId, Revision};
 
 /// A part of the log that a recording shows without a gap: what follows `after`, up to `until`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,16 +35,14 @@ pub struct Checked {
 /// beginning with a bookmark.
 #[must_use]
 pub fn check(recording: &Recording, asked: Asked, start: Option<Cursor>) -> Checked {
-    let mut check = Check::new(asked, start);
-    for entry in &recording.entries {
-        match &entry.item {
-            Item::Connected => check.connected(),
-            Item::Event(event) => check.event(&entry.place, event),
-            Item::Bookmark(cursor) => check.bookmark(&entry.place, *cursor),
-            Item::Ended => {}
-        }
-    }
-    check.finish()
+    Check::new(asked, asked.whole_changes(), start).run(recording)
+}
+
+/// As [`check`], of a recording that was asked for with a filter expression: changes need not be
+/// whole.
+#[must_use]
+pub fn check_filtered(recording: &Recording, asked: Asked, start: Option<Cursor>) -> Checked {
+    Check::new(asked, false, start).run(recording)
 }
 
 /// The last event, while more of its change are to come; also what its followers must agree with.
@@ -55,6 +55,8 @@ struct Open {
 
 struct Check {
     asked: Asked,
+    /// Whether changes were asked for as a whole.
+    whole: bool,
     checked: Checked,
     /// Ids that came in order.
     seen: Vec<Cursor>,
@@ -67,12 +69,15 @@ struct Check {
     fresh: bool,
     /// Documents of batches whose start was seen.
     batches: HashMap<BatchId, u64>,
+    /// Documents of a snapshot that is not at its end.
+    snapshot: BTreeSet<(LibraryId, DocumentId)>,
 }
 
 impl Check {
-    fn new(asked: Asked, start: Option<Cursor>) -> Self {
+    fn new(asked: Asked, whole: bool, start: Option<Cursor>) -> Self {
         Self {
             asked,
+            whole,
             checked: Checked::default(),
             seen: Vec::new(),
             last: None,
@@ -81,7 +86,24 @@ impl Check {
             after: start,
             fresh: false,
             batches: HashMap::new(),
+            snapshot: BTreeSet::new(),
         }
+    }
+
+    fn run(mut self, recording: &Recording) -> Checked {
+        for entry in &recording.entries {
+            match &entry.item {
+                Item::Connected => self.connected(),
+                Item::Event(event) => self.event(&entry.place, event),
+                Item::Bookmark(cursor) => self.bookmark(&entry.place, *cursor),
+                Item::Document(document) => self.document(&entry.place, document),
+                Item::SnapshotEnd { cursor, total } => {
+                    self.snapshot_end(&entry.place, *cursor, *total);
+                }
+                Item::Ended => {}
+            }
+        }
+        self.finish()
     }
 
     fn breach(&mut self, rule: Rule, place: &Place, detail: String) {
@@ -99,6 +121,36 @@ impl Check {
             self.checked.resumes += 1;
         }
         self.fresh = true;
+        // One that was cut begins again.
+        self.snapshot.clear();
+    }
+
+    fn document(&mut self, place: &Place, document: &DocumentRecord) {
+        let id = &document.id;
+        if self.position().is_some() {
+            let detail = format!("document {id} of a snapshot comes behind events or bookmarks");
+            self.breach(Rule::Snapshot, place, detail);
+        }
+        if self.asked.library.is_some_and(|library| library != document.library) {
+            let detail = format!("document {id} of library {} was not asked for", document.library);
+            self.breach(Rule::Filter, place, detail);
+        }
+        if !self.snapshot.insert((document.library, id.clone())) {
+            self.breach(Rule::Snapshot, place, format!("document {id} comes twice"));
+        }
+    }
+
+    fn snapshot_end(&mut self, place: &Place, cursor: Cursor, total: u64) {
+        let came = std::mem::take(&mut self.snapshot).len() as u64;
+        if came != total {
+            let detail = format!("the snapshot says it has {total} documents, {came} came");
+            self.breach(Rule::Snapshot, place, detail);
+        }
+        if self.position().is_none() {
+            // The reading begins here.
+            self.after = None;
+        }
+        self.bookmark(place, cursor);
     }
 
     fn bookmark(&mut self, place: &Place, cursor: Cursor) {
@@ -140,6 +192,10 @@ impl Check {
     fn event(&mut self, place: &Place, event: &EventRecord) {
         self.checked.events += 1;
         self.fresh = false;
+        if !std::mem::take(&mut self.snapshot).is_empty() {
+            let detail = format!("{event} comes before the snapshot's end");
+            self.breach(Rule::Snapshot, place, detail);
+        }
         self.alone(place, event);
         if let Some(last) = self.seen.last().copied().filter(|last| event.id <= *last) {
             let (rule, detail) = match self.seen.binary_search(&event.id) {
@@ -157,7 +213,7 @@ impl Check {
             let detail = format!("{event} is of {}, the one before of {}", event.time, last.time);
             self.breach(Rule::Time, place, detail);
         }
-        if self.asked.whole_changes() {
+        if self.whole {
             self.atomic(place, event);
         }
         self.batch(place, event);
@@ -257,7 +313,7 @@ impl Check {
 
     /// That a batch wrote what it says, where its start and all its documents were asked for.
     fn batch(&mut self, place: &Place, event: &EventRecord) {
-        let Some(batch) = event.batch.filter(|_| self.asked.whole_changes()) else { return };
+        let Some(batch) = event.batch.filter(|_| self.whole) else { return };
         let seen = self.batches.get(&batch).copied();
         match (event.event_type, &event.subject) {
             (EventType::BatchStarted, _) => {

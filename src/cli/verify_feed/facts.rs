@@ -4,14 +4,16 @@
 //! Digests cover the fields that both shapes have, without their defaults, so that the same event
 //! has the same digest whichever way it came.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hasher};
 
 use serde_json::{Map, Value};
 
-use super::record::{EventRecord, Subject};
+use super::record::{DocumentRecord, EventRecord, Subject};
 use crate::types::{
-    BatchId, ChunkId, Cursor, DocumentId, EventType, LibraryId, LibraryName, Revision, Timestamp,
+    BatchId, ChunkId, Cursor, DocumentId, EventType, LibraryId, LibraryName, Match, Revision,
+    Timestamp,
 };
 
 /// Fields that are texts.
@@ -50,17 +52,23 @@ const CHOICES: [(&str, &str); 2] = [("metric", "METRIC_"), ("index_type", "INDEX
 /// The fields of a document that an export has too.
 const IMAGE: &[&str] = &["title", "author", "document_type", "source_url", "tags", "metadata"];
 
-/// Reads an event; in words why it is none.
-pub(super) fn event(object: &Map<String, Value>) -> Result<EventRecord, String> {
-    let name = text(object, "type")?;
-    let flat;
-    let (name, object) = match name.strip_prefix("EVENT_TYPE_") {
-        None => (name.to_owned(), object),
+/// An event's fields side by side, as HTTP has them.
+pub(super) fn flat(object: &Map<String, Value>) -> Cow<'_, Map<String, Value>> {
+    let name = object.get("type").and_then(Value::as_str).unwrap_or_default();
+    match name.strip_prefix("EVENT_TYPE_") {
+        None => Cow::Borrowed(object),
         Some(name) => {
-            flat = flattened(object);
-            (name.to_ascii_lowercase().replacen('_', ".", 1), &flat)
+            let name = name.to_ascii_lowercase().replacen('_', ".", 1);
+            let mut flat = flattened(object);
+            flat.insert("type".to_owned(), name.into());
+            Cow::Owned(flat)
         }
-    };
+    }
+}
+
+/// Reads an event that is [`flat`]; in words why it is none.
+pub(super) fn event(object: &Map<String, Value>) -> Result<EventRecord, String> {
+    let name = text(object, "type")?.to_owned();
     let event_type = EventType::parse(&name).map_err(|error| error.detail)?;
     let time = text(object, "timestamp")?;
     let batch = match object.get("batch_id").and_then(Value::as_str) {
@@ -77,9 +85,37 @@ pub(super) fn event(object: &Map<String, Value>) -> Result<EventRecord, String> 
         batch,
         time: Timestamp::parse(time).ok_or_else(|| format!("timestamp {time:?} is no time"))?,
         subject: subject(event_type, object)?,
+        matched: matched(object)?,
         digest: digest(object, &[TEXTS, NUMBERS, VALUES, &CHOICES.map(|(name, _)| name)]),
     };
     Ok(record)
+}
+
+fn matched(object: &Map<String, Value>) -> Result<Option<Match>, String> {
+    let Some(text) = object.get("match").and_then(Value::as_str) else { return Ok(None) };
+    match text.strip_prefix("EVENT_MATCH_").unwrap_or(text).to_ascii_lowercase().as_str() {
+        "unspecified" => Ok(None),
+        "entered" => Ok(Some(Match::Entered)),
+        "stayed" => Ok(Some(Match::Stayed)),
+        "left" => Ok(Some(Match::Left)),
+        _ => Err(format!("match {text:?} is none")),
+    }
+}
+
+/// Reads a document of a snapshot; in words why it is none.
+pub(super) fn snapshot_document(object: &Map<String, Value>) -> Result<DocumentRecord, String> {
+    let flat = match object.get("document") {
+        // As grpcurl prints it.
+        Some(Value::Object(_)) => Cow::Owned(flattened(object)),
+        _ => Cow::Borrowed(object),
+    };
+    Ok(DocumentRecord {
+        library: LibraryId::parse("library_id", text(&flat, "library_id")?)
+            .map_err(|error| error.detail)?,
+        id: document_id(&flat, "document_id")?,
+        revision: Revision(number(&flat, "revision")?),
+        image: digest(&flat, &[IMAGE]),
+    })
 }
 
 /// A document of an export.
@@ -118,7 +154,7 @@ pub(super) fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a
 }
 
 /// A whole number in a field, written as one or as text; 0 when it is not there, as in gRPC's JSON.
-fn number(object: &Map<String, Value>, name: &str) -> Result<u64, String> {
+pub(super) fn number(object: &Map<String, Value>, name: &str) -> Result<u64, String> {
     let number = match object.get(name) {
         None => Some(0),
         Some(Value::String(text)) => text.parse().ok(),
@@ -263,7 +299,11 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> EventRecord {
-        event(&serde_json::from_str(text).expect("an object")).expect("an event")
+        read(text).expect("an event")
+    }
+
+    fn read(text: &str) -> Result<EventRecord, String> {
+        event(&flat(&serde_json::from_str(text).expect("an object")))
     }
 
     #[test]
@@ -331,7 +371,7 @@ mod tests {
             (r#"{"type":"batch.started"}"#, "timestamp"),
             (r"{}", "type is missing"),
         ] {
-            let error = event(&serde_json::from_str(text).expect("an object")).expect_err(text);
+            let error = read(text).expect_err(text);
             assert!(error.contains(why), "{error}");
         }
     }

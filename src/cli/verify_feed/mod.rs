@@ -9,19 +9,26 @@ mod facts;
 mod fold;
 mod read;
 mod record;
+mod sift;
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-pub use check::{Checked, Covered, check};
+pub use check::{Checked, Covered, check, check_filtered};
 pub use compare::Log;
-pub use fold::check_export;
+pub use fold::{check_export, check_snapshots};
 pub use read::{ExportRecord, Unreadable};
-pub use record::{Asked, Entry, EventRecord, Item, Place, Recording, Rule, Subject, Violation};
+pub use record::{
+    Asked, DocumentRecord, Entry, EventRecord, Item, Place, Recording, Rule, Subject, Violation,
+};
+pub use sift::Sifted;
 
 use super::Failure;
-use crate::types::{Cursor, EventType, LibraryId, LibraryName, LibraryRef, Revision, StartAt};
+use crate::types::{
+    Cursor, EventType, Filter, FilterScope, LibraryId, LibraryName, LibraryRef, Limits, Revision,
+    StartAt,
+};
 
 /// Exit status when a rule is broken.
 const EXIT_VIOLATIONS: u8 = 1;
@@ -50,8 +57,11 @@ pub(super) struct Args {
     /// The recordings were asked for these types only, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "TYPES")]
     event_types: Vec<String>,
+    /// The recordings were asked for with this filter; needs a --reference from the feed's begin on
+    #[arg(long, value_name = "EXPRESSION")]
+    filter: Option<String>,
     /// A recording of all events, taken for the log: the recordings must hold exactly what they
-    /// were asked for of it
+    /// were asked for of it, and their snapshots the documents that it gives
     #[arg(long, value_name = "FILE")]
     reference: Option<PathBuf>,
     /// An export of a library: the events up to its cursor must give exactly its documents
@@ -125,13 +135,15 @@ fn verify(args: &Args) -> Result<Report, Failure> {
         Ok(Recording::parse(&path.display().to_string(), &text(path)?)?)
     };
     let reference = args.reference.as_ref().map(parse).transpose()?;
+    let sifted = sifted(args)?;
     let known = || recordings.iter().chain(&reference);
     let asked = Asked { library: library(args, known())?, types: types(args)? };
 
     let mut report = Report { recordings: recordings.len(), ..Report::default() };
     let mut checks = Vec::new();
+    let check_one = if sifted.is_some() { check_filtered } else { check };
     for recording in &recordings {
-        let checked = check(recording, asked, start(args.cursor, recording)?);
+        let checked = check_one(recording, asked, start(args.cursor, recording)?);
         report.add(&checked);
         checks.push(checked.covered);
     }
@@ -143,11 +155,19 @@ fn verify(args: &Args) -> Result<Report, Failure> {
     let log = match &authority {
         Some((reference, checked)) => {
             report.violations.extend(checked.violations.iter().cloned());
-            Log::reference(reference, &checked.covered)
+            let shown = sifted.as_ref().map(|sifted| &sifted.shown);
+            let whole = Log::reference(reference, &checked.covered);
+            for recording in &recordings {
+                let found = check_snapshots(&whole, recording, asked.library, shown);
+                report.violations.extend(found);
+            }
+            whole
         }
         None => Log::union(recordings.iter().zip(checks.iter().map(Vec::as_slice))),
     };
+    let passed = sifted.as_ref().map(|one| Log::reference(&one.recording, log.covered()));
     for (recording, covered) in recordings.iter().zip(&checks) {
+        let log = passed.as_ref().unwrap_or(&log);
         report.violations.extend(log.compare(recording, covered, asked));
     }
     report.known = log.len();
@@ -161,6 +181,14 @@ fn verify(args: &Args) -> Result<Report, Failure> {
         report.violations.extend(check_export(&log, library, &export));
     }
     Ok(report)
+}
+
+/// What the filter that was asked for lets through of the reference.
+fn sifted(args: &Args) -> Result<Option<Sifted>, Failure> {
+    let Some(filter) = &args.filter else { return Ok(None) };
+    let path = args.reference.as_ref().ok_or("--filter needs a --reference")?;
+    let filter = Filter::parse(filter, FilterScope::Feed, &Limits::default())?;
+    Ok(Some(Sifted::parse(&path.display().to_string(), &text(path)?, &filter)?))
 }
 
 impl Report {
@@ -193,9 +221,9 @@ fn start(cursor: Option<StartAt>, recording: &Recording) -> Result<Option<Cursor
         Some(StartAt::Begin) => {
             // A heartbeat says it better: the log may begin later than with its first change.
             let first = recording.entries.iter().find_map(|entry| match &entry.item {
-                Item::Bookmark(_) => Some(None),
+                Item::Bookmark(_) | Item::SnapshotEnd { .. } => Some(None),
                 Item::Event(event) => Some(Some(Cursor::after(event.id.epoch, Revision::ZERO))),
-                Item::Connected | Item::Ended => None,
+                Item::Connected | Item::Document(_) | Item::Ended => None,
             });
             Ok(first.flatten())
         }

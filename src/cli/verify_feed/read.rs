@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::facts::{self, Exported};
-use super::record::{Entry, Item, Place, Recording};
+use super::record::{Entry, EventRecord, Item, Place, Recording};
 use crate::types::Cursor;
 
 /// Why a file cannot be read, and where.
@@ -25,14 +25,27 @@ pub struct Unreadable {
 impl Recording {
     /// Reads a recording; `name` is what reports call it.
     pub fn parse(name: &str, text: &str) -> Result<Self, Unreadable> {
+        Self::parse_sifted(name, text, &mut |event, _| Some(event))
+    }
+
+    /// Reads a recording and keeps the events that `sift` gives back; it sees each with its
+    /// fields, in order.
+    pub(super) fn parse_sifted(
+        name: &str,
+        text: &str,
+        sift: &mut Sift<'_>,
+    ) -> Result<Self, Unreadable> {
         let name: Arc<str> = name.into();
         let entries = match text.trim_start().starts_with(['{', '[']) {
-            true => json(&name, text)?,
-            false => sse(&name, text)?,
+            true => json(&name, text, sift)?,
+            false => sse(&name, text, sift)?,
         };
         Ok(Self { name, entries })
     }
 }
+
+/// What sees each event with its fields and gives back what is kept.
+pub(super) type Sift<'a> = dyn FnMut(EventRecord, &Map<String, Value>) -> Option<EventRecord> + 'a;
 
 /// A library's documents as an export gave them.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,10 +121,10 @@ fn newlines(text: &str) -> usize {
     text.bytes().filter(|byte| *byte == b'\n').count()
 }
 
-fn json(file: &Arc<str>, text: &str) -> Result<Vec<Entry>, Unreadable> {
+fn json(file: &Arc<str>, text: &str, sift: &mut Sift<'_>) -> Result<Vec<Entry>, Unreadable> {
     let mut entries = Vec::new();
     for (place, value) in values(file, text)? {
-        let items = object(&value).and_then(message);
+        let items = object(&value).and_then(|object| message(object, sift));
         let items = items.map_err(|why| Unreadable { place: place.clone(), why })?;
         // A subscription begins with a heartbeat; pages do not say where they begin.
         if entries.is_empty() && is_heartbeat(&value) {
@@ -127,33 +140,49 @@ fn is_heartbeat(value: &Value) -> bool {
 }
 
 /// What one JSON value says: an event, a bookmark, a page of events.
-fn message(object: &Map<String, Value>) -> Result<Vec<Item>, String> {
+fn message(object: &Map<String, Value>, sift: &mut Sift<'_>) -> Result<Vec<Item>, String> {
     let page = object.get("events").map(|events| events.as_array().ok_or("events is no list"));
     let next = ["next_cursor", "nextCursor"].into_iter().find(|name| object.contains_key(*name));
     if let Some(next) = next {
         let mut items = Vec::new();
         for event in page.transpose()?.into_iter().flatten() {
-            items.push(event_item(event.as_object().ok_or("an event is no object")?)?);
+            items.extend(event_item(event.as_object().ok_or("an event is no object")?, sift)?);
         }
         items.push(Item::Bookmark(facts::cursor(object, next)?));
         return Ok(items);
     }
     let inner = |name: &str| object.get(name).and_then(Value::as_object);
     if let Some(event) = inner("event") {
-        return Ok(vec![event_item(event)?]);
+        return Ok(event_item(event, sift)?.into_iter().collect());
     }
     if let Some(heartbeat) = inner("heartbeat") {
         return Ok(vec![Item::Bookmark(facts::cursor(heartbeat, "cursor")?)]);
     }
-    Ok(vec![event_item(object)?])
+    if let Some(document) = inner("snapshotDocument") {
+        return Ok(vec![Item::Document(Box::new(facts::snapshot_document(document)?))]);
+    }
+    if let Some(end) = inner("snapshotEnd") {
+        let total = facts::number(end, "totalDocuments")?;
+        return Ok(vec![Item::SnapshotEnd { cursor: facts::cursor(end, "cursor")?, total }]);
+    }
+    Ok(event_item(object, sift)?.into_iter().collect())
 }
 
-/// An event, or a message of the stream in an event's clothes.
-fn event_item(object: &Map<String, Value>) -> Result<Item, String> {
-    match facts::text(object, "type")? {
-        "heartbeat" => Ok(Item::Bookmark(facts::cursor(object, "id")?)),
-        _ => Ok(Item::Event(Box::new(facts::event(object)?))),
-    }
+/// An event, or a message of the stream in an event's clothes; `None` for what is not kept.
+fn event_item(object: &Map<String, Value>, sift: &mut Sift<'_>) -> Result<Option<Item>, String> {
+    Ok(Some(match facts::text(object, "type")? {
+        "heartbeat" => Item::Bookmark(facts::cursor(object, "id")?),
+        "snapshot.document" => Item::Document(Box::new(facts::snapshot_document(object)?)),
+        "snapshot.end" => Item::SnapshotEnd {
+            cursor: facts::cursor(object, "id")?,
+            total: facts::number(object, "total_documents")?,
+        },
+        _ => {
+            let flat = facts::flat(object);
+            let kept = sift(facts::event(&flat)?, &flat);
+            return Ok(kept.map(|event| Item::Event(Box::new(event))));
+        }
+    }))
 }
 
 /// A frame that is being read.
@@ -166,7 +195,7 @@ struct Frame<'a> {
 }
 
 /// Reads the frames that are whole: those that an empty line ends.
-fn sse(file: &Arc<str>, text: &str) -> Result<Vec<Entry>, Unreadable> {
+fn sse(file: &Arc<str>, text: &str, sift: &mut Sift<'_>) -> Result<Vec<Entry>, Unreadable> {
     let mut entries = Vec::new();
     let mut frame = Frame::default();
     for (number, line) in (1..).zip(text.split_inclusive('\n')) {
@@ -181,7 +210,7 @@ fn sse(file: &Arc<str>, text: &str) -> Result<Vec<Entry>, Unreadable> {
         } else if line.is_empty() {
             let frame = std::mem::take(&mut frame);
             let place = Place { line: frame.begin, ..place };
-            let item = frame.item().map_err(|why| Unreadable { place: place.clone(), why })?;
+            let item = frame.item(sift).map_err(|why| Unreadable { place: place.clone(), why })?;
             entries.extend(item.map(|item| Entry { place, item }));
         } else if let Some((field, value)) = line.split_once(':') {
             let value = value.strip_prefix(' ').unwrap_or(value);
@@ -214,7 +243,7 @@ fn connects(line: &str) -> bool {
 
 impl Frame<'_> {
     /// What it says; `None` for an empty one.
-    fn item(self) -> Result<Option<Item>, String> {
+    fn item(self, sift: &mut Sift<'_>) -> Result<Option<Item>, String> {
         let Some(data) = self.data else {
             return match self.begin {
                 0 => Ok(None),
@@ -227,13 +256,18 @@ impl Frame<'_> {
         let value: Value =
             serde_json::from_str(data).map_err(|error| format!("data is not JSON: {error}"))?;
         let object = object(&value)?;
-        let (id, name) = (facts::text(object, "id")?, facts::text(object, "type")?);
-        if self.id != Some(id) {
-            return Err(format!("the frame's id is {:?}, the event's {id}", self.id));
+        let name = facts::text(object, "type")?;
+        let id = match name {
+            // A cursor within a snapshot there is not.
+            "snapshot.document" => None,
+            _ => Some(facts::text(object, "id")?),
+        };
+        if self.id != id {
+            return Err(format!("the frame's id is {:?}, the event's {id:?}", self.id));
         }
         if self.event != Some(name) {
             return Err(format!("the frame's event is {:?}, the event's type {name}", self.event));
         }
-        event_item(object).map(Some)
+        event_item(object, sift)
     }
 }

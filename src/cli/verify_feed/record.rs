@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::types::{BatchId, ChunkId, Cursor, DocumentId, EventType, LibraryId, LibraryName};
-use crate::types::{Revision, Timestamp};
+use crate::types::{Match, Revision, Timestamp};
 
 /// Where something stands: a file and a line of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,8 +52,30 @@ pub enum Item {
     Event(Box<EventRecord>),
     /// A heartbeat or a page's `next_cursor`: everything up to here was sent or filtered out.
     Bookmark(Cursor),
+    /// A document of the snapshot that the reading begins with.
+    Document(Box<DocumentRecord>),
+    /// The end of that snapshot: it is of this cursor and has so many documents.
+    SnapshotEnd {
+        /// What follows came after it.
+        cursor: Cursor,
+        /// As the server counted.
+        total: u64,
+    },
     /// The server ended the stream with an error.
     Ended,
+}
+
+/// A document as a snapshot shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentRecord {
+    /// Its library.
+    pub library: LibraryId,
+    /// Its id.
+    pub id: DocumentId,
+    /// Of its last change.
+    pub revision: Revision,
+    /// Digest of its fields, as of an export's line.
+    pub image: u64,
 }
 
 /// An event of the log.
@@ -75,6 +97,8 @@ pub struct EventRecord {
     pub time: Timestamp,
     /// What it is about.
     pub subject: Subject,
+    /// How it says that it matches the reader's filter.
+    pub matched: Option<Match>,
     /// Of everything that it says in all transports.
     pub digest: u64,
 }
@@ -137,7 +161,11 @@ impl Recording {
     pub fn events(&self) -> impl Iterator<Item = (&Place, &EventRecord)> {
         self.entries.iter().filter_map(|entry| match &entry.item {
             Item::Event(event) => Some((&entry.place, &**event)),
-            Item::Connected | Item::Bookmark(_) | Item::Ended => None,
+            Item::Connected
+            | Item::Bookmark(_)
+            | Item::Document(_)
+            | Item::SnapshotEnd { .. }
+            | Item::Ended => None,
         })
     }
 }
@@ -200,6 +228,8 @@ pub enum Rule {
     Payload,
     /// The events give the state that the export shows.
     Export,
+    /// A snapshot is whole, before all else, and shows the state that the events give.
+    Snapshot,
 }
 
 impl Rule {
@@ -221,6 +251,7 @@ impl Rule {
             Self::Foreign => "foreign",
             Self::Payload => "payload",
             Self::Export => "export",
+            Self::Snapshot => "snapshot",
         }
     }
 }

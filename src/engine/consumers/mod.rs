@@ -102,15 +102,12 @@ pub struct PulledEvents {
     /// The feed's end at the time of the read.
     pub tail_cursor: Cursor,
     changes: Vec<Selected>,
-    filter: Option<Filter>,
 }
 
 impl PulledEvents {
     /// The events that pass the consumer's filters, in order.
     pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
-        self.changes.iter().flat_map(Selected::events).filter(|event| {
-            self.filter.as_ref().is_none_or(|filter| filter.match_event(event).is_some())
-        })
+        self.changes.iter().flat_map(Selected::events)
     }
 }
 
@@ -206,9 +203,7 @@ impl Engine {
             Some(generation) => owned(&registry.all(), name, generation)?,
         };
         let generation = consumer.generation;
-        let filter = consumer.filter.as_deref();
-        let filter =
-            filter.map(|text| Filter::parse(text, FilterScope::Feed, limits)).transpose()?;
+        let filter = self.filter_of(&consumer)?;
         let longest = Duration::from_millis(limits.consumer_wait_ms_max);
         let deadline = Instant::now() + request.wait.min(longest);
         let mut position = request.cursor.unwrap_or(consumer.cursor);
@@ -217,7 +212,7 @@ impl Engine {
         loop {
             // Seen before reading: a change that comes later wakes the wait below.
             tail.borrow_and_update();
-            let wanted = wanted(&consumer, position);
+            let wanted = wanted(&consumer, filter.clone(), position);
             let page = self.list_events(wanted, request.max_events, ReadAt::default()).await?;
             owned(&registry.all(), name, generation)?;
             position = page.next_cursor;
@@ -226,7 +221,6 @@ impl Engine {
                 next_cursor: position,
                 tail_cursor: page.tail_cursor,
                 changes: page.changes,
-                filter: filter.clone(),
             };
             pages += 1;
             let at_tail = done_through(position) >= page.tail_cursor.revision;
@@ -260,10 +254,9 @@ impl Engine {
         let FollowRequest { name, generation, owner } = request;
         check_owner(&owner)?;
         let registry = &self.inner.consumers;
-        // Refused before anybody loses the consumer for it.
-        check_followed(&*registry.get(&name)?)?;
         let consumer = registry.edit(Edit::Own { name, owner, from: generation }).await?;
-        let mut subscription = self.subscribe(wanted(&consumer, consumer.cursor)).await?;
+        let wanted = wanted(&consumer, self.filter_of(&consumer)?, consumer.cursor);
+        let mut subscription = self.subscribe(wanted).await?;
         subscription.ownership = Some(Arc::new(Ownership::new(registry, &consumer)));
         Ok(subscription)
     }
@@ -313,6 +306,12 @@ impl Engine {
         self.inner.consumers.edit(edit).await.map(drop)
     }
 
+    /// The expression of a consumer, which was sound when that was made.
+    fn filter_of(&self, consumer: &Consumer) -> Result<Option<Filter>> {
+        let parse = |text| Filter::parse(text, FilterScope::Feed, &self.inner.limits);
+        consumer.filter.as_deref().map(parse).transpose()
+    }
+
     async fn consumer_view(&self, consumer: Arc<Consumer>) -> Result<ConsumerView> {
         let log = &self.inner.log;
         loop {
@@ -346,22 +345,13 @@ impl Engine {
 }
 
 /// What a consumer wants of the feed.
-fn wanted(consumer: &Consumer, position: Cursor) -> EventsRequest {
+fn wanted(consumer: &Consumer, filter: Option<Filter>, position: Cursor) -> EventsRequest {
     EventsRequest {
         library: consumer.library.map(LibraryRef::Id),
         event_types: consumer.event_types.clone(),
+        filter,
         start: StartAt::Cursor(position),
     }
-}
-
-/// Whether subscriptions can select what the consumer wants: they do not apply expressions, pulls
-/// do.
-fn check_followed(consumer: &Consumer) -> Result<()> {
-    if consumer.filter.is_some() {
-        let detail = format!("consumer {} has a filter: pull its events instead", consumer.name);
-        return Err(Error::new(ErrorKind::Unimplemented, detail));
-    }
-    Ok(())
 }
 
 fn page_name(token: &str) -> Result<ConsumerName> {

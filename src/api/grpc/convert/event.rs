@@ -4,19 +4,23 @@ use std::time::Duration;
 
 use super::library::{embedder_to_pb, index_type_to_pb, metric_to_pb};
 use super::{library_ref, metadata_to_pb, timestamp};
+use crate::api::grpc::framed::write_framed;
 use crate::api::grpc::pb;
 use crate::engine::changes::{EventStatistics, EventsRequest, Selected};
+use crate::engine::snapshot::{Snapshot, SnapshotDocument};
 use crate::types::{
-    BatchCounts, Cursor, DocumentHead, Error, ErrorKind, Event, EventPayload, EventType, Library,
-    Result, StartAt, Timestamp,
+    BatchCounts, Cursor, DocumentHead, Error, ErrorKind, Event, EventPayload, EventType, Filter,
+    FilterScope, Library, Limits, Match, Result, StartAt, Timestamp,
 };
 
 /// Which events a reader wants; `default` is where an empty cursor starts.
 pub(in crate::api::grpc) fn events_request(
     library_id: &str,
     event_types: &[i32],
+    filter: &str,
     cursor: &str,
     default: StartAt,
+    limits: &Limits,
 ) -> Result<EventsRequest> {
     let library = match library_id {
         "" => None,
@@ -26,6 +30,10 @@ pub(in crate::api::grpc) fn events_request(
     Ok(EventsRequest {
         library,
         event_types: event_types.collect::<Result<_>>()?,
+        filter: match filter {
+            "" => None,
+            text => Some(Filter::parse(text, FilterScope::Feed, limits)?),
+        },
         start: if cursor.is_empty() { default } else { cursor.parse()? },
     })
 }
@@ -53,7 +61,17 @@ pub(super) fn event_to_pb(event: &Event<'_>) -> pb::Event {
         revision: event.revision.0,
         last: event.last,
         batch_id: event.batch_id.map(|id| id.to_string()).unwrap_or_default(),
+        r#match: match_to_pb(event.matched).into(),
         payload: Some(payload_to_pb(&event.payload)),
+    }
+}
+
+fn match_to_pb(matched: Option<Match>) -> pb::EventMatch {
+    match matched {
+        None | Some(Match::Matched) => pb::EventMatch::Unspecified,
+        Some(Match::Entered) => pb::EventMatch::Entered,
+        Some(Match::Stayed) => pb::EventMatch::Stayed,
+        Some(Match::Left) => pb::EventMatch::Left,
     }
 }
 
@@ -168,15 +186,45 @@ pub(super) fn event_type_from_pb(number: i32) -> Result<EventType> {
         .ok_or_else(|| Error::invalid("event_types", format!("{number} is no type of event")))
 }
 
-/// A heartbeat.
-pub(in crate::api::grpc) fn heartbeat(
+/// Writes an event as a message of a subscription, with its prefix.
+pub(in crate::api::grpc) fn write_event(out: &mut Vec<u8>, event: &Event<'_>) {
+    write_item(out, pb::subscribe_response::Item::Event(event_to_pb(event)));
+}
+
+/// Writes a heartbeat as a message of a subscription, with its prefix.
+pub(in crate::api::grpc) fn write_heartbeat(
+    out: &mut Vec<u8>,
     cursor: Cursor,
     time: Timestamp,
     generation: Option<u64>,
-) -> pb::SubscribeResponse {
+) {
     let (cursor, time) = (cursor.to_string(), Some(timestamp(time)));
     let heartbeat = pb::Heartbeat { cursor, time, generation };
-    pb::SubscribeResponse { item: Some(pb::subscribe_response::Item::Heartbeat(heartbeat)) }
+    write_item(out, pb::subscribe_response::Item::Heartbeat(heartbeat));
+}
+
+/// Writes a document of a snapshot as a message of a subscription, with its prefix.
+pub(in crate::api::grpc) fn write_snapshot_document(out: &mut Vec<u8>, one: &SnapshotDocument) {
+    let message = pb::SnapshotDocument {
+        library_id: one.library_id.to_string(),
+        timestamp: Some(timestamp(one.document.updated_at)),
+        revision: one.document.revision.0,
+        document: Some(document_event(&one.document)),
+    };
+    write_item(out, pb::subscribe_response::Item::SnapshotDocument(message));
+}
+
+/// Writes the end of a snapshot as a message of a subscription, with its prefix.
+pub(in crate::api::grpc) fn write_snapshot_end(out: &mut Vec<u8>, snapshot: &Snapshot) {
+    let message = pb::SnapshotEnd {
+        cursor: snapshot.cursor().to_string(),
+        total_documents: snapshot.total_documents(),
+    };
+    write_item(out, pb::subscribe_response::Item::SnapshotEnd(message));
+}
+
+fn write_item(out: &mut Vec<u8>, item: pb::subscribe_response::Item) {
+    write_framed(out, &pb::SubscribeResponse { item: Some(item) });
 }
 
 /// The feed in numbers.
@@ -317,10 +365,17 @@ mod tests {
 
     #[test]
     fn an_empty_cursor_is_the_default() {
-        let at = |cursor: &str| events_request("", &[], cursor, StartAt::Now).map(|r| r.start);
+        let limits = Limits::default();
+        let request = |library: &str, filter: &str, cursor: &str| {
+            events_request(library, &[], filter, cursor, StartAt::Now, &limits)
+        };
+        let at = |cursor: &str| request("", "", cursor).map(|request| request.start);
         assert_eq!(at(""), Ok(StartAt::Now));
         assert_eq!(at("begin"), Ok(StartAt::Begin));
         assert!(at("yesterday").is_err());
-        assert!(events_request(" ", &[], "", StartAt::Now).is_err());
+        assert!(request(" ", "", "").is_err());
+        assert!(request("", "document.title == \"x\"", "").is_ok_and(|r| r.filter.is_some()));
+        let error = request("", "document.titel == \"x\"", "").expect_err("no such name");
+        assert_eq!(error.violations[0].field, "filter");
     }
 }

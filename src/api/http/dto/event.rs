@@ -6,9 +6,10 @@ use serde::{Serialize, Serializer};
 use super::library::EmbedderOut;
 use super::{Shown, Verbatim};
 use crate::engine::changes::{EventStatistics, EventsPage, SubscriberStatistics};
+use crate::engine::snapshot::SnapshotDocument;
 use crate::types::{
-    BatchCounts, ChunkHead, Cursor, DocumentHead, Event, EventPayload, EventType, Library, Result,
-    Revision, Timestamp,
+    BatchCounts, ChunkHead, Cursor, DocumentHead, Event, EventPayload, EventType, Library, Match,
+    Result, Revision, Timestamp,
 };
 
 /// An event as clients see it: flat.
@@ -27,6 +28,9 @@ impl Serialize for EventOut<'_> {
         map.serialize_entry("last", &event.last)?;
         if let Some(batch_id) = event.batch_id {
             map.serialize_entry("batch_id", &Shown(batch_id))?;
+        }
+        if let Some(name) = event.matched.and_then(Match::name) {
+            map.serialize_entry("match", name)?;
         }
         match event.payload {
             EventPayload::Library { library, before } => library_fields(&mut map, library, before)?,
@@ -49,6 +53,24 @@ impl Serialize for EventOut<'_> {
                 map.serialize_entry("segments_after", &segments_after)?;
             }
         }
+        map.end()
+    }
+}
+
+/// A document of a snapshot, as flat as the event that added it.
+pub(in crate::api::http) struct SnapshotDocumentOut<'a>(
+    pub(in crate::api::http) &'a SnapshotDocument,
+);
+
+impl Serialize for SnapshotDocumentOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let SnapshotDocument { library_id, document } = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", "snapshot.document")?;
+        map.serialize_entry("library_id", &Shown(*library_id))?;
+        map.serialize_entry("timestamp", &Shown(document.updated_at))?;
+        map.serialize_entry("revision", &Shown(document.revision))?;
+        document_fields(&mut map, document, None)?;
         map.end()
     }
 }
