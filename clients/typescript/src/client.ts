@@ -29,7 +29,7 @@ import { uuidv7 } from "./ids.js";
 import { ingest, type IngestWire } from "./ingest.js";
 import { persist } from "./retry.js";
 import { Stream, whole } from "./stream.js";
-import { type EventOrHeartbeat, type SubscribeOptions, Subscription } from "./subscription.js";
+import { type Subscribed, type SubscribeOptions, Subscription } from "./subscription.js";
 import type {
   CallOptions,
   Consumer,
@@ -478,10 +478,8 @@ export class BaseClient {
   }
 
   /** Follows the events; see `Subscription`. */
-  subscribe(options: SubscribeOptions & { heartbeats: true }): Subscription<EventOrHeartbeat>;
-  subscribe(options?: SubscribeOptions): Subscription;
-  subscribe(options: SubscribeOptions = {}): Subscription<EventOrHeartbeat> {
-    return new Subscription(this.#events, options);
+  subscribe<const O extends SubscribeOptions = {}>(options?: O): Subscription<Subscribed<O>> {
+    return new Subscription(this.#events, options ?? {});
   }
 
   /** Follows as a durable consumer, which this takes over; see `Consumption`. */

@@ -15,12 +15,14 @@ import {
   type BatchEvent,
   type DocumentEvent,
   type Event as PbEvent,
+  EventMatch,
   EventType as PbEventType,
   type LibraryEvent,
 } from "./gen/arrwdb/v1/event_pb.js";
 import type {
   GetEventStatisticsResponse,
   Heartbeat as PbHeartbeat,
+  SnapshotDocument,
 } from "./gen/arrwdb/v1/event_service_pb.js";
 import {
   type Embedder,
@@ -48,6 +50,7 @@ import type {
   LibraryStatistics,
   Metric,
   OnConflict,
+  SnapshotItem,
 } from "./types.js";
 
 /** As the server writes times over HTTP: UTC, with microseconds. */
@@ -222,7 +225,8 @@ export function toEvent(event: PbEvent): Event | undefined {
       if (type === "document.added" || type === "document.deleted") return { ...facts, type };
       if (type !== "document.updated") return undefined;
       const { previousTitle, previousMetadata } = payload.value;
-      return { ...facts, type, ...set({ previousTitle, previousMetadata }) };
+      const match = event.match === EventMatch.UNSPECIFIED ? undefined : nameOf(EventMatch, event.match);
+      return { ...facts, type, ...set({ previousTitle, previousMetadata, match }) };
     }
     case "chunk": {
       if (type !== "chunk.added" && type !== "chunk.deleted") return undefined;
@@ -258,7 +262,7 @@ function toLibraryFacts(library: LibraryEvent): LibraryFacts {
   };
 }
 
-export function toDocumentFacts(document: DocumentEvent): DocumentFacts {
+function toDocumentFacts(document: DocumentEvent): DocumentFacts {
   return {
     documentId: document.documentId,
     title: document.title,
@@ -283,6 +287,14 @@ function toProgress(batch: BatchEvent): IngestProgress {
 
 export function toHeartbeat(heartbeat: PbHeartbeat): Heartbeat {
   return { type: "heartbeat", id: heartbeat.cursor, timestamp: toTime(heartbeat.time) };
+}
+
+export function toSnapshotDocument(
+  snapshot: SnapshotDocument,
+): Extract<SnapshotItem, { type: "snapshot.document" }> | undefined {
+  const { libraryId, timestamp, revision, document } = snapshot;
+  if (document === undefined) return undefined;
+  return { type: "snapshot.document", libraryId, timestamp: toTime(timestamp), revision, ...toDocumentFacts(document) };
 }
 
 export function toEvents(events: PbEvent[]): Event[] {

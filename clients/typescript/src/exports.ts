@@ -6,5 +6,5 @@ export { ArrwdbError, type ErrorDetails, type ErrorSlug, type FieldViolation } f
 export type { FollowOptions } from "./follow.js";
 export { IngestError } from "./ingest.js";
 export type { Stream } from "./stream.js";
-export type { EventOrHeartbeat, SubscribeOptions, Subscription } from "./subscription.js";
+export type { Subscribed, SubscribeOptions, Subscription } from "./subscription.js";
 export type * from "./types.js";

@@ -4,7 +4,7 @@ import { ArrwdbError, cancelled, fromGrpc, isPassing } from "./errors.js";
 import { linked, PATIENCE_MS, Pauses, sleep } from "./retry.js";
 
 /** How long a connection may say nothing before it counts as dead: four heartbeats. */
-const SILENCE_MS = 60_000;
+export const SILENCE_MS = 60_000;
 
 /** How a reader of the feed deals with connections. */
 export interface FollowOptions {
@@ -24,13 +24,14 @@ export interface FollowOptions {
 /**
  * Gives the messages of a connection, and when it breaks those of the next one, which `open` makes
  * so that it goes on where the reader was. Reads only when asked to, so a slow reader is one to the
- * server too.
+ * server too. `silence` is how long it may say nothing at the moment.
  */
 export async function* follow<T>(
   open: (signal: AbortSignal) => AsyncIterable<T>,
   options: FollowOptions,
+  silence: () => number = () => options.silenceMs ?? SILENCE_MS,
 ): AsyncGenerator<T, never> {
-  const { signal, onBreak, silenceMs = SILENCE_MS } = options;
+  const { signal, onBreak } = options;
   const pauses = new Pauses();
   let patienceMs = options.patienceMs ?? PATIENCE_MS;
   let heardAt = performance.now();
@@ -41,6 +42,7 @@ export async function* follow<T>(
     try {
       const messages = open(controller.signal)[Symbol.asyncIterator]();
       for (;;) {
+        const silenceMs = silence();
         const timer = setTimeout(() => controller.abort(new Error(`silent for ${silenceMs} ms`)), silenceMs);
         let message: IteratorResult<T>;
         try {

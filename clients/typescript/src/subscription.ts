@@ -2,20 +2,40 @@
 
 import type { Client as Rpc } from "@connectrpc/connect";
 
-import { fromEventFilter, toEvent, toHeartbeat } from "./convert.js";
+import { fromEventFilter, toEvent, toHeartbeat, toSnapshotDocument } from "./convert.js";
 import { cancelled } from "./errors.js";
-import { follow, type FollowOptions } from "./follow.js";
+import { follow, type FollowOptions, SILENCE_MS } from "./follow.js";
 import type { EventService, SubscribeResponse } from "./gen/arrwdb/v1/event_service_pb.js";
 import { linked } from "./retry.js";
-import type { Event, EventFilter, Heartbeat } from "./types.js";
+import type { Event, EventFilter, Heartbeat, SnapshotItem } from "./types.js";
 
 /** What to follow, and from where. */
 export interface SubscribeOptions extends EventFilter, FollowOptions {
   /** A cursor, `begin`, `now`, `revision:N` or `time:RFC3339`; `now` when not given. */
   cursor?: string | undefined;
+  /**
+   * Begins with the documents that are there, then goes on with what comes after them: no gap, no
+   * double. `cursor` must not be given then; `eventTypes` are for what comes after.
+   */
+  snapshot?: boolean | undefined;
   /** Whether heartbeats are given out too, for readers that store each cursor. */
   heartbeats?: boolean | undefined;
 }
+
+/** `T` where the option `K` is on or may be. */
+type Where<O, K extends string, T> = O extends { [_ in K]?: infer V }
+  ? unknown extends V
+    ? never
+    : true extends V
+      ? T
+      : never
+  : never;
+
+/** What a subscription with these options gives. */
+export type Subscribed<O> = Event | Where<O, "heartbeats", Heartbeat> | Where<O, "snapshot", SnapshotItem>;
+
+/** Before a snapshot's end there are no heartbeats, and a filter may let nothing through. */
+const SNAPSHOT_SILENCE_TIMES = 10;
 
 /**
  * Events from a place on, without end. It goes on by itself after a broken connection or a restart
@@ -29,13 +49,17 @@ export class Subscription<T = Event> implements AsyncIterable<T> {
   readonly #options: SubscribeOptions;
   readonly #closing = new AbortController();
   #cursor: string | undefined;
-  #opened: { reading: AsyncGenerator<T | undefined>; first: T | undefined } | undefined;
+  /** Whether the snapshot has not ended, and whether it has begun on this connection. */
+  #snapshot: boolean;
+  #begun = false;
+  #opened: { reading: AsyncGenerator<T[]>; first: T[] } | undefined;
 
   /** @internal */
   constructor(rpc: Rpc<typeof EventService>, options: SubscribeOptions) {
     this.#rpc = rpc;
     this.#options = options;
     this.#cursor = options.cursor;
+    this.#snapshot = options.snapshot === true;
   }
 
   /**
@@ -55,7 +79,7 @@ export class Subscription<T = Event> implements AsyncIterable<T> {
     if (this.#opened === undefined) {
       const reading = this.#read();
       const { value } = await reading.next();
-      this.#opened = { reading, first: value ?? undefined };
+      this.#opened = { reading, first: value ?? [] };
     }
     return this;
   }
@@ -70,32 +94,29 @@ export class Subscription<T = Event> implements AsyncIterable<T> {
     const { reading, first } = this.#opened!;
     this.#opened = undefined;
     try {
-      if (first !== undefined) yield first;
-      for await (const item of reading) if (item !== undefined) yield item;
+      yield* first;
+      for await (const items of reading) yield* items;
     } finally {
       await reading.return(undefined);
     }
   }
 
-  /** What the server says, `undefined` where there is nothing to give out. */
-  async *#read(): AsyncGenerator<T | undefined, void, undefined> {
+  /** What each message gives out: often nothing. */
+  async *#read(): AsyncGenerator<T[], void, undefined> {
     const { controller, unlink } = linked(this.#options.signal);
     const close = () => controller.abort();
     this.#closing.signal.addEventListener("abort", close);
     if (this.#closing.signal.aborted) close();
+    const { silenceMs = SILENCE_MS } = this.#options;
+    const silence = () => (this.#snapshot ? SNAPSHOT_SILENCE_TIMES * silenceMs : silenceMs);
+    const open = (signal: AbortSignal) => {
+      this.#begun = false;
+      const place = { cursor: this.#cursor ?? "", snapshot: this.#snapshot };
+      return this.#rpc.subscribe({ ...fromEventFilter(this.#options), ...place }, { signal, timeoutMs: 0 });
+    };
     try {
-      const open = (signal: AbortSignal) =>
-        this.#rpc.subscribe(
-          { ...fromEventFilter(this.#options), cursor: this.#cursor ?? "" },
-          { signal, timeoutMs: 0 },
-        );
-      let first = true;
-      for await (const message of follow(open, { ...this.#options, signal: controller.signal })) {
-        const item = this.#take(message);
-        // Callers of `open` wait for the first message, whatever it is.
-        if (item !== undefined || first) yield item;
-        first = false;
-      }
+      const messages = follow(open, { ...this.#options, signal: controller.signal }, silence);
+      for await (const message of messages) yield this.#take(message) as T[];
     } catch (error) {
       if (this.#closing.signal.aborted) return;
       if (this.#options.signal?.aborted) throw cancelled(this.#options.signal);
@@ -106,19 +127,35 @@ export class Subscription<T = Event> implements AsyncIterable<T> {
     }
   }
 
-  #take({ item }: SubscribeResponse): T | undefined {
+  #take({ item }: SubscribeResponse): Subscribed<{ heartbeats: true; snapshot: true }>[] {
     switch (item.case) {
-      case "event":
+      case "event": {
         this.#cursor = item.value.id;
-        return toEvent(item.value) as T | undefined;
+        const event = toEvent(item.value);
+        return event === undefined ? [] : [event];
+      }
       case "heartbeat":
         this.#cursor = item.value.cursor;
-        return this.#options.heartbeats ? (toHeartbeat(item.value) as T) : undefined;
+        return this.#options.heartbeats ? [toHeartbeat(item.value)] : [];
+      case "snapshotDocument": {
+        const document = toSnapshotDocument(item.value);
+        return document === undefined ? this.#begin() : [...this.#begin(), document];
+      }
+      case "snapshotEnd": {
+        const { cursor: id, totalDocuments } = item.value;
+        this.#snapshot = false;
+        this.#cursor = id;
+        return [...this.#begin(), { type: "snapshot.end", id, totalDocuments: Number(totalDocuments) }];
+      }
       default:
-        return undefined;
+        return [];
     }
   }
-}
 
-/** The items of a subscription with heartbeats. */
-export type EventOrHeartbeat = Event | Heartbeat;
+  /** Says that what follows is a snapshot from its beginning, once a connection. */
+  #begin(): SnapshotItem[] {
+    if (this.#begun) return [];
+    this.#begun = true;
+    return [{ type: "snapshot.begin" }];
+  }
+}

@@ -322,7 +322,13 @@ export type Event =
       LibraryFacts & { previousName?: string; previousDescription?: string; previousMetadata?: JsonObject })
   | (EventBase<"library.deleted"> & LibraryFacts & { numDocuments: number; numChunks: number })
   | (EventBase<"document.added"> & DocumentFacts)
-  | (EventBase<"document.updated"> & DocumentFacts & { previousTitle?: string; previousMetadata?: JsonObject })
+  | (EventBase<"document.updated"> &
+      DocumentFacts & {
+        previousTitle?: string;
+        previousMetadata?: JsonObject;
+        /** With a `filter`: whether the document matches it now and not before, both, or only before. */
+        match?: "entered" | "stayed" | "left" | (string & {});
+      })
   | (EventBase<"document.deleted"> & DocumentFacts)
   | (EventBase<"chunk.added" | "chunk.deleted"> & ChunkFacts)
   | EventBase<"batch.started">
@@ -338,13 +344,23 @@ export interface Heartbeat {
   timestamp: string;
 }
 
+/**
+ * What a subscription with a snapshot begins with: a `begin`, made by the client; the documents that
+ * are there; an `end`. When the connection breaks before the end, another `begin` follows: throw
+ * away what was given out since the last one.
+ */
+export type SnapshotItem =
+  | { type: "snapshot.begin" }
+  | ({ type: "snapshot.document"; libraryId: string; timestamp: string; revision: bigint } & DocumentFacts)
+  | { type: "snapshot.end"; id: string; totalDocuments: number };
+
 /** Which events. */
 export interface EventFilter {
   /** Only of this library, by id or name. */
   libraryId?: string | undefined;
   /** Only of these types. */
   eventTypes?: readonly EventType[] | undefined;
-  /** Only those of which this expression is true. */
+  /** Only those of which this expression is true, for example `document.metadata.team == "a"`. */
   filter?: string | undefined;
 }
 

@@ -8,7 +8,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 
-import type { DocumentInput, EventOrHeartbeat } from "arrwdb";
+import type { DocumentInput, Event, Heartbeat } from "arrwdb";
+
+export type Received = Event | Heartbeat;
 
 const binary = process.env["ARRWDB_BINARY"] ?? assert.fail("ARRWDB_BINARY says where the server is");
 const running = new Set<ChildProcess>();
@@ -79,7 +81,7 @@ export class Server {
   }
 
   /** Has the server's own verifier look at what a client was given, against log and export. */
-  async verify(received: EventOrHeartbeat[], library: string, ...more: string[]): Promise<string> {
+  async verify(received: Received[], library: string, ...more: string[]): Promise<string> {
     const file = (name: string, text: string) => {
       writeFileSync(path.join(this.folder, name), text);
       return path.join(this.folder, name);

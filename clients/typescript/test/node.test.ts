@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import http2 from "node:http2";
 import { after, before, test } from "node:test";
 
-import { ArrwdbError, Client, type DocumentInput, type Event, type EventOrHeartbeat, IngestError, type IngestStatus } from "arrwdb";
+import { ArrwdbError, Client, type DocumentInput, type Event, IngestError, type IngestStatus } from "arrwdb";
 
-import { documents, eventually, Proxy, Server } from "./harness.js";
+import { documents, eventually, Proxy, type Received, Server } from "./harness.js";
 
 const HOST = "127.0.0.21";
 const HEARTBEAT = ["--limit", "heartbeat_interval_ms=100"];
@@ -288,7 +288,7 @@ test("a server that is killed in mid-subscription and mid-ingest costs nothing",
   const client = new Client(own.url);
   await client.libraries.create({ name: "notes" });
   const subscription = client.subscribe({ cursor: "begin", heartbeats: true });
-  const received: EventOrHeartbeat[] = [];
+  const received: Received[] = [];
   const reading = (async () => {
     for await (const item of subscription) received.push(item);
   })();
@@ -364,6 +364,71 @@ test("subscriptions begin, pause and end where they are told to", async () => {
   assert.equal((await errorOf(all(client.subscribe({ libraryId: "none" })))).slug, "not-found");
   assert.equal((await errorOf(all(client.subscribe({ eventTypes: ["nonsense" as "chunk.added"] })))).slug, "invalid-argument");
   assert.equal((await client.eventStatistics()).running, true);
+});
+
+test("a snapshot and what comes after it give the library, wherever the connection breaks", async () => {
+  const { id: libraryId } = await client.libraries.create({ name: "folded" });
+  await client.ingest("folded", documents(60, (i) => `d${i}`));
+  const proxy = await Proxy.start(server.address);
+  const over = new Client(proxy.url);
+  const state = new Map<string, string>();
+  let begins = 0;
+  let whole = false;
+  // The first connections break within the snapshot.
+  proxy.bytesMax = 2_000;
+  const onBreak = () => void (proxy.bytesMax += begins < 4 ? 1_000 : 20_000);
+  const subscription = over.subscribe({ libraryId, snapshot: true, onBreak });
+  const reading = (async () => {
+    for await (const item of subscription) {
+      if (item.type === "snapshot.begin") {
+        begins += 1;
+        state.clear();
+      } else if (item.type === "snapshot.end") {
+        assert.deepEqual([item.totalDocuments, item.id], [state.size, subscription.cursor]);
+        whole = true;
+      } else if (item.type === "snapshot.document" || item.type === "document.added" || item.type === "document.updated") {
+        assert.equal(whole, item.type !== "snapshot.document");
+        state.set(item.documentId, item.title);
+      } else if (item.type === "document.deleted") state.delete(item.documentId);
+    }
+  })();
+  for (let i = 0; i < 60; i++) {
+    if (i % 3 === 0) await client.documents.delete("folded", `d${i}`);
+    if (i % 3 === 1) await client.documents.update("folded", `d${i}`, { title: `new ${i}` });
+    if (i % 3 === 2) await client.documents.create("folded", { id: `e${i}`, title: `E ${i}`, text: "e" });
+    if (i === 20) await eventually("the snapshot has begun again", () => begins > 1);
+  }
+  const { tailCursor } = await client.listEvents({ cursor: "now" });
+  await eventually("all was received", () => whole && (subscription.cursor ?? "") >= tailCursor);
+  subscription.close();
+  await reading;
+  assert.ok(begins > 1, `${begins}`);
+  const there = (await all(client.documents.list("folded"))).map(({ id, title }) => [id, title] as const);
+  assert.deepEqual(Object.fromEntries(state), Object.fromEntries(there));
+  over.close();
+  proxy.stop();
+});
+
+test("a filter gives what it is true of, and says how updates match", async () => {
+  const { id: libraryId } = await client.libraries.create({ name: "filtered" });
+  const filter = 'document.metadata.team == "a"';
+  const cursor = (await client.listEvents({ cursor: "now" })).tailCursor;
+  for (const [id, team] of [["x", "a"], ["y", "b"]] as const) {
+    await client.documents.create("filtered", { id, title: id, text: id, metadata: { team } });
+  }
+  for (const [id, metadata] of [["x", { team: "a", n: 1 }], ["x", { team: "b" }], ["y", { team: "a" }], ["y", { team: "c" }]] as const) {
+    await client.documents.update("filtered", id, { metadata });
+  }
+  const seen: unknown[] = [];
+  for await (const event of client.subscribe({ libraryId, filter, eventTypes: ["document.added", "document.updated"], cursor })) {
+    if (event.type === "document.added") seen.push([event.documentId]);
+    if (event.type === "document.updated") seen.push([event.documentId, event.match]);
+    if (seen.length === 5) break;
+  }
+  assert.deepEqual(seen, [["x"], ["x", "stayed"], ["x", "left"], ["y", "entered"], ["y", "left"]]);
+  const page = await client.listEvents({ libraryId, filter, cursor, eventTypes: ["document.added"] });
+  assert.deepEqual(page.events.map((event) => event.type === "document.added" && event.documentId), ["x"]);
+  assert.equal((await errorOf(all(client.subscribe({ filter: "1 +" })))).slug, "invalid-argument");
 });
 
 test("a subscription that nobody reads holds nothing else up", async () => {

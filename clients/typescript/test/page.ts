@@ -1,6 +1,6 @@
 // What runs in the browser: `window.scenarios`, which browser.test.ts calls.
 
-import { ArrwdbError, Client, type EventOrHeartbeat, IngestError } from "arrwdb";
+import { ArrwdbError, Client, type Event, type Heartbeat, IngestError } from "arrwdb";
 
 /** Revisions are no JSON: they cross to the test as texts. */
 const plain = <T>(value: T): T => JSON.parse(JSON.stringify(value, (_, value) => (typeof value === "bigint" ? `${value}` : value))) as T;
@@ -17,7 +17,7 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   return list;
 }
 
-const received: EventOrHeartbeat[] = [];
+const received: (Event | Heartbeat)[] = [];
 let breaks = 0;
 let reading: { cursor: string | undefined; close: () => void } | undefined;
 let end: Promise<void> | undefined;

@@ -14,7 +14,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file arrwdb/v1/event.proto.
  */
 export const file_arrwdb_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChVhcnJ3ZGIvdjEvZXZlbnQucHJvdG8SCWFycndkYi52MSKJAwoFRXZlbnQSCgoCaWQYASABKAkSIgoEdHlwZRgCIAEoDjIULmFycndkYi52MS5FdmVudFR5cGUSEgoKbGlicmFyeV9pZBgDIAEoCRItCgl0aW1lc3RhbXAYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHJldmlzaW9uGAUgASgEEgwKBGxhc3QYBiABKAgSEAoIYmF0Y2hfaWQYByABKAkSKgoHbGlicmFyeRgQIAEoCzIXLmFycndkYi52MS5MaWJyYXJ5RXZlbnRIABIsCghkb2N1bWVudBgRIAEoCzIYLmFycndkYi52MS5Eb2N1bWVudEV2ZW50SAASJgoFY2h1bmsYEiABKAsyFS5hcnJ3ZGIudjEuQ2h1bmtFdmVudEgAEiYKBWJhdGNoGBMgASgLMhUuYXJyd2RiLnYxLkJhdGNoRXZlbnRIABImCgVpbmRleBgUIAEoCzIVLmFycndkYi52MS5JbmRleEV2ZW50SABCCQoHcGF5bG9hZCLXAwoMTGlicmFyeUV2ZW50EgwKBG5hbWUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSIQoGbWV0cmljGAMgASgOMhEuYXJyd2RiLnYxLk1ldHJpYxIRCglkaW1lbnNpb24YBCABKA0SJQoIZW1iZWRkZXIYBSABKAsyEy5hcnJ3ZGIudjEuRW1iZWRkZXISKAoKaW5kZXhfdHlwZRgGIAEoDjIULmFycndkYi52MS5JbmRleFR5cGUSKQoIbWV0YWRhdGEYByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhoKDXByZXZpb3VzX25hbWUYCCABKAlIAIgBARIyChFwcmV2aW91c19tZXRhZGF0YRgJIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSGgoNbnVtX2RvY3VtZW50cxgKIAEoBEgBiAEBEhcKCm51bV9jaHVua3MYCyABKARIAogBARIhChRwcmV2aW91c19kZXNjcmlwdGlvbhgMIAEoCUgDiAEBQhAKDl9wcmV2aW91c19uYW1lQhAKDl9udW1fZG9jdW1lbnRzQg0KC19udW1fY2h1bmtzQhcKFV9wcmV2aW91c19kZXNjcmlwdGlvbiKfAgoNRG9jdW1lbnRFdmVudBITCgtkb2N1bWVudF9pZBgBIAEoCRINCgV0aXRsZRgCIAEoCRIOCgZhdXRob3IYAyABKAkSFQoNZG9jdW1lbnRfdHlwZRgEIAEoCRISCgpzb3VyY2VfdXJsGAUgASgJEgwKBHRhZ3MYBiADKAkSKQoIbWV0YWRhdGEYByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhIKCm51bV9jaHVua3MYCCABKA0SGwoOcHJldmlvdXNfdGl0bGUYCSABKAlIAIgBARIyChFwcmV2aW91c19tZXRhZGF0YRgKIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCEQoPX3ByZXZpb3VzX3RpdGxlInwKCkNodW5rRXZlbnQSEAoIY2h1bmtfaWQYASABKAkSEwoLZG9jdW1lbnRfaWQYAiABKAkSDQoFdGl0bGUYAyABKAkSDQoFaW5kZXgYBCABKA0SKQoIbWV0YWRhdGEYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IqEBCgpCYXRjaEV2ZW50EhcKD3RvdGFsX3Byb2Nlc3NlZBgBIAEoBBIXCg90b3RhbF9zdWNjZWVkZWQYAiABKAQSFAoMdG90YWxfZmFpbGVkGAMgASgEEhUKDXRvdGFsX3NraXBwZWQYBCABKAQSFAoMdG90YWxfY2h1bmtzGAUgASgEEhMKBnJlYXNvbhgGIAEoCUgAiAEBQgkKB19yZWFzb24imAEKCkluZGV4RXZlbnQSKAoKaW5kZXhfdHlwZRgBIAEoDjIULmFycndkYi52MS5JbmRleFR5cGUSHAoPc2VnbWVudHNfYmVmb3JlGAIgASgNSACIAQESGwoOc2VnbWVudHNfYWZ0ZXIYAyABKA1IAYgBAUISChBfc2VnbWVudHNfYmVmb3JlQhEKD19zZWdtZW50c19hZnRlciq7AwoJRXZlbnRUeXBlEhoKFkVWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIeChpFVkVOVF9UWVBFX0xJQlJBUllfQ1JFQVRFRBABEh4KGkVWRU5UX1RZUEVfTElCUkFSWV9VUERBVEVEEAISHgoaRVZFTlRfVFlQRV9MSUJSQVJZX0RFTEVURUQQAxIdChlFVkVOVF9UWVBFX0RPQ1VNRU5UX0FEREVEEAQSHwobRVZFTlRfVFlQRV9ET0NVTUVOVF9VUERBVEVEEAUSHwobRVZFTlRfVFlQRV9ET0NVTUVOVF9ERUxFVEVEEAYSGgoWRVZFTlRfVFlQRV9DSFVOS19BRERFRBAHEhwKGEVWRU5UX1RZUEVfQ0hVTktfREVMRVRFRBAIEhwKGEVWRU5UX1RZUEVfSU5ERVhfUkVCVUlMVBAJEh4KGkVWRU5UX1RZUEVfSU5ERVhfT1BUSU1JWkVEEAoSHAoYRVZFTlRfVFlQRV9CQVRDSF9TVEFSVEVEEAsSHgoaRVZFTlRfVFlQRV9CQVRDSF9DT01QTEVURUQQDBIbChdFVkVOVF9UWVBFX0JBVENIX0ZBSUxFRBANYgZwcm90bzM", [file_arrwdb_v1_library, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("ChVhcnJ3ZGIvdjEvZXZlbnQucHJvdG8SCWFycndkYi52MSKvAwoFRXZlbnQSCgoCaWQYASABKAkSIgoEdHlwZRgCIAEoDjIULmFycndkYi52MS5FdmVudFR5cGUSEgoKbGlicmFyeV9pZBgDIAEoCRItCgl0aW1lc3RhbXAYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHJldmlzaW9uGAUgASgEEgwKBGxhc3QYBiABKAgSEAoIYmF0Y2hfaWQYByABKAkSJAoFbWF0Y2gYCCABKA4yFS5hcnJ3ZGIudjEuRXZlbnRNYXRjaBIqCgdsaWJyYXJ5GBAgASgLMhcuYXJyd2RiLnYxLkxpYnJhcnlFdmVudEgAEiwKCGRvY3VtZW50GBEgASgLMhguYXJyd2RiLnYxLkRvY3VtZW50RXZlbnRIABImCgVjaHVuaxgSIAEoCzIVLmFycndkYi52MS5DaHVua0V2ZW50SAASJgoFYmF0Y2gYEyABKAsyFS5hcnJ3ZGIudjEuQmF0Y2hFdmVudEgAEiYKBWluZGV4GBQgASgLMhUuYXJyd2RiLnYxLkluZGV4RXZlbnRIAEIJCgdwYXlsb2FkItcDCgxMaWJyYXJ5RXZlbnQSDAoEbmFtZRgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCRIhCgZtZXRyaWMYAyABKA4yES5hcnJ3ZGIudjEuTWV0cmljEhEKCWRpbWVuc2lvbhgEIAEoDRIlCghlbWJlZGRlchgFIAEoCzITLmFycndkYi52MS5FbWJlZGRlchIoCgppbmRleF90eXBlGAYgASgOMhQuYXJyd2RiLnYxLkluZGV4VHlwZRIpCghtZXRhZGF0YRgHIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSGgoNcHJldmlvdXNfbmFtZRgIIAEoCUgAiAEBEjIKEXByZXZpb3VzX21ldGFkYXRhGAkgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIaCg1udW1fZG9jdW1lbnRzGAogASgESAGIAQESFwoKbnVtX2NodW5rcxgLIAEoBEgCiAEBEiEKFHByZXZpb3VzX2Rlc2NyaXB0aW9uGAwgASgJSAOIAQFCEAoOX3ByZXZpb3VzX25hbWVCEAoOX251bV9kb2N1bWVudHNCDQoLX251bV9jaHVua3NCFwoVX3ByZXZpb3VzX2Rlc2NyaXB0aW9uIp8CCg1Eb2N1bWVudEV2ZW50EhMKC2RvY3VtZW50X2lkGAEgASgJEg0KBXRpdGxlGAIgASgJEg4KBmF1dGhvchgDIAEoCRIVCg1kb2N1bWVudF90eXBlGAQgASgJEhIKCnNvdXJjZV91cmwYBSABKAkSDAoEdGFncxgGIAMoCRIpCghtZXRhZGF0YRgHIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSEgoKbnVtX2NodW5rcxgIIAEoDRIbCg5wcmV2aW91c190aXRsZRgJIAEoCUgAiAEBEjIKEXByZXZpb3VzX21ldGFkYXRhGAogASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdEIRCg9fcHJldmlvdXNfdGl0bGUifAoKQ2h1bmtFdmVudBIQCghjaHVua19pZBgBIAEoCRITCgtkb2N1bWVudF9pZBgCIAEoCRINCgV0aXRsZRgDIAEoCRINCgVpbmRleBgEIAEoDRIpCghtZXRhZGF0YRgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QioQEKCkJhdGNoRXZlbnQSFwoPdG90YWxfcHJvY2Vzc2VkGAEgASgEEhcKD3RvdGFsX3N1Y2NlZWRlZBgCIAEoBBIUCgx0b3RhbF9mYWlsZWQYAyABKAQSFQoNdG90YWxfc2tpcHBlZBgEIAEoBBIUCgx0b3RhbF9jaHVua3MYBSABKAQSEwoGcmVhc29uGAYgASgJSACIAQFCCQoHX3JlYXNvbiKYAQoKSW5kZXhFdmVudBIoCgppbmRleF90eXBlGAEgASgOMhQuYXJyd2RiLnYxLkluZGV4VHlwZRIcCg9zZWdtZW50c19iZWZvcmUYAiABKA1IAIgBARIbCg5zZWdtZW50c19hZnRlchgDIAEoDUgBiAEBQhIKEF9zZWdtZW50c19iZWZvcmVCEQoPX3NlZ21lbnRzX2FmdGVyKnAKCkV2ZW50TWF0Y2gSGwoXRVZFTlRfTUFUQ0hfVU5TUEVDSUZJRUQQABIXChNFVkVOVF9NQVRDSF9FTlRFUkVEEAESFgoSRVZFTlRfTUFUQ0hfU1RBWUVEEAISFAoQRVZFTlRfTUFUQ0hfTEVGVBADKrsDCglFdmVudFR5cGUSGgoWRVZFTlRfVFlQRV9VTlNQRUNJRklFRBAAEh4KGkVWRU5UX1RZUEVfTElCUkFSWV9DUkVBVEVEEAESHgoaRVZFTlRfVFlQRV9MSUJSQVJZX1VQREFURUQQAhIeChpFVkVOVF9UWVBFX0xJQlJBUllfREVMRVRFRBADEh0KGUVWRU5UX1RZUEVfRE9DVU1FTlRfQURERUQQBBIfChtFVkVOVF9UWVBFX0RPQ1VNRU5UX1VQREFURUQQBRIfChtFVkVOVF9UWVBFX0RPQ1VNRU5UX0RFTEVURUQQBhIaChZFVkVOVF9UWVBFX0NIVU5LX0FEREVEEAcSHAoYRVZFTlRfVFlQRV9DSFVOS19ERUxFVEVEEAgSHAoYRVZFTlRfVFlQRV9JTkRFWF9SRUJVSUxUEAkSHgoaRVZFTlRfVFlQRV9JTkRFWF9PUFRJTUlaRUQQChIcChhFVkVOVF9UWVBFX0JBVENIX1NUQVJURUQQCxIeChpFVkVOVF9UWVBFX0JBVENIX0NPTVBMRVRFRBAMEhsKF0VWRU5UX1RZUEVfQkFUQ0hfRkFJTEVEEA1iBnByb3RvMw", [file_arrwdb_v1_library, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * One thing that happened. A change shows as one or more events, which stay together.
@@ -70,6 +70,14 @@ export type Event = Message<"arrwdb.v1.Event"> & {
    * @generated from field: string batch_id = 7;
    */
   batchId: string;
+
+  /**
+   * How an update matches the reader's filter expression; unspecified without one, and for events
+   * that are no update of a document.
+   *
+   * @generated from field: arrwdb.v1.EventMatch match = 8;
+   */
+  match: EventMatch;
 
   /**
    * What the event says besides.
@@ -400,7 +408,8 @@ export type BatchEvent = Message<"arrwdb.v1.BatchEvent"> & {
   totalChunks: bigint;
 
   /**
-   * Why it broke, in `batch.failed`: `interrupted`, `client-gone`, `stalled`, or words.
+   * Why it broke, in `batch.failed`: `interrupted` (the server stopped or crashed; the numbers are
+   * not known then and are 0), `client-gone`, `stalled`, or words.
    *
    * @generated from field: optional string reason = 6;
    */
@@ -448,6 +457,47 @@ export type IndexEvent = Message<"arrwdb.v1.IndexEvent"> & {
  */
 export const IndexEventSchema: GenMessage<IndexEvent> = /*@__PURE__*/
   messageDesc(file_arrwdb_v1_event, 5);
+
+/**
+ * How the update of a document matches a filter expression.
+ *
+ * @generated from enum arrwdb.v1.EventMatch
+ */
+export enum EventMatch {
+  /**
+   * Nothing to say: it is no update, or there is no expression.
+   *
+   * @generated from enum value: EVENT_MATCH_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It matches now and did not before.
+   *
+   * @generated from enum value: EVENT_MATCH_ENTERED = 1;
+   */
+  ENTERED = 1,
+
+  /**
+   * It matches now as it did before.
+   *
+   * @generated from enum value: EVENT_MATCH_STAYED = 2;
+   */
+  STAYED = 2,
+
+  /**
+   * It matched before and does not now.
+   *
+   * @generated from enum value: EVENT_MATCH_LEFT = 3;
+   */
+  LEFT = 3,
+}
+
+/**
+ * Describes the enum arrwdb.v1.EventMatch.
+ */
+export const EventMatchSchema: GenEnum<EventMatch> = /*@__PURE__*/
+  enumDesc(file_arrwdb_v1_event, 0);
 
 /**
  * What can happen. The names in HTTP are these in lower case with a dot: `document.added`.
@@ -558,5 +608,5 @@ export enum EventType {
  * Describes the enum arrwdb.v1.EventType.
  */
 export const EventTypeSchema: GenEnum<EventType> = /*@__PURE__*/
-  enumDesc(file_arrwdb_v1_event, 0);
+  enumDesc(file_arrwdb_v1_event, 1);
 

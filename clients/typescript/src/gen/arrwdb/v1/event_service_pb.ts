@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Event, EventType } from "./event_pb.js";
+import type { DocumentEvent, Event, EventType } from "./event_pb.js";
 import { file_arrwdb_v1_event } from "./event_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file arrwdb/v1/event_service.proto.
  */
 export const file_arrwdb_v1_event_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hcnJ3ZGIvdjEvZXZlbnRfc2VydmljZS5wcm90bxIJYXJyd2RiLnYxIswBChBTdWJzY3JpYmVSZXF1ZXN0EhIKCmxpYnJhcnlfaWQYASABKAkSKQoLZXZlbnRfdHlwZXMYAiADKA4yFC5hcnJ3ZGIudjEuRXZlbnRUeXBlEg4KBmN1cnNvchgDIAEoCRIOCgZmaWx0ZXIYBCABKAkSEAoIc25hcHNob3QYBSABKAgSEAoIY29uc3VtZXIYBiABKAkSDQoFb3duZXIYByABKAkSFwoKZ2VuZXJhdGlvbhgIIAEoBEgAiAEBQg0KC19nZW5lcmF0aW9uImkKEVN1YnNjcmliZVJlc3BvbnNlEiEKBWV2ZW50GAEgASgLMhAuYXJyd2RiLnYxLkV2ZW50SAASKQoJaGVhcnRiZWF0GAIgASgLMhQuYXJyd2RiLnYxLkhlYXJ0YmVhdEgAQgYKBGl0ZW0ibQoJSGVhcnRiZWF0Eg4KBmN1cnNvchgBIAEoCRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCgpnZW5lcmF0aW9uGAMgASgESACIAQFCDQoLX2dlbmVyYXRpb24i1QEKEUxpc3RFdmVudHNSZXF1ZXN0EhIKCmxpYnJhcnlfaWQYASABKAkSKQoLZXZlbnRfdHlwZXMYAiADKA4yFC5hcnJ3ZGIudjEuRXZlbnRUeXBlEg4KBmN1cnNvchgDIAEoCRIOCgZmaWx0ZXIYBCABKAkSDQoFbGltaXQYBSABKA0SGQoMbWluX3JldmlzaW9uGAYgASgESACIAQESFwoKdGltZW91dF9tcxgHIAEoDUgBiAEBQg8KDV9taW5fcmV2aXNpb25CDQoLX3RpbWVvdXRfbXMiYAoSTGlzdEV2ZW50c1Jlc3BvbnNlEiAKBmV2ZW50cxgBIAMoCzIQLmFycndkYi52MS5FdmVudBITCgtuZXh0X2N1cnNvchgCIAEoCRITCgt0YWlsX2N1cnNvchgDIAEoCSJvChlHZXRFdmVudFN0YXRpc3RpY3NSZXF1ZXN0EhkKDG1pbl9yZXZpc2lvbhgBIAEoBEgAiAEBEhcKCnRpbWVvdXRfbXMYAiABKA1IAYgBAUIPCg1fbWluX3JldmlzaW9uQg0KC190aW1lb3V0X21zIs8CChpHZXRFdmVudFN0YXRpc3RpY3NSZXNwb25zZRIXCg90b3RhbF9wdWJsaXNoZWQYASABKAQSFwoPdG90YWxfZGVsaXZlcmVkGAIgASgEEhQKDHRvdGFsX2Vycm9ycxgDIAEoBBIWCg5wZW5kaW5nX2V2ZW50cxgEIAEoBBIYChBzdWJzY3JpYmVyX2NvdW50GAUgASgEEg8KB3J1bm5pbmcYBiABKAgSLgoKc3RhcnRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNdGFpbF9yZXZpc2lvbhgIIAEoBBIWCg5mbG9vcl9yZXZpc2lvbhgJIAEoBBIRCglsb2dfYnl0ZXMYCiABKAQSNAoLc3Vic2NyaWJlcnMYCyADKAsyHy5hcnJ3ZGIudjEuU3Vic2NyaWJlclN0YXRpc3RpY3MiuwEKFFN1YnNjcmliZXJTdGF0aXN0aWNzEgoKAmlkGAEgASgEEg4KBmN1cnNvchgCIAEoCRIVCg1sYWdfcmV2aXNpb25zGAMgASgEEhMKC2xhZ19zZWNvbmRzGAQgASgBEhYKDnBlbmRpbmdfZXZlbnRzGAUgASgEEhgKEGRlbGl2ZXJlZF9ldmVudHMYBiABKAQSKQoFc2luY2UYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMoYCCgxFdmVudFNlcnZpY2USSAoJU3Vic2NyaWJlEhsuYXJyd2RiLnYxLlN1YnNjcmliZVJlcXVlc3QaHC5hcnJ3ZGIudjEuU3Vic2NyaWJlUmVzcG9uc2UwARJJCgpMaXN0RXZlbnRzEhwuYXJyd2RiLnYxLkxpc3RFdmVudHNSZXF1ZXN0Gh0uYXJyd2RiLnYxLkxpc3RFdmVudHNSZXNwb25zZRJhChJHZXRFdmVudFN0YXRpc3RpY3MSJC5hcnJ3ZGIudjEuR2V0RXZlbnRTdGF0aXN0aWNzUmVxdWVzdBolLmFycndkYi52MS5HZXRFdmVudFN0YXRpc3RpY3NSZXNwb25zZWIGcHJvdG8z", [file_arrwdb_v1_event, file_google_protobuf_timestamp]);
+  fileDesc("Ch1hcnJ3ZGIvdjEvZXZlbnRfc2VydmljZS5wcm90bxIJYXJyd2RiLnYxIswBChBTdWJzY3JpYmVSZXF1ZXN0EhIKCmxpYnJhcnlfaWQYASABKAkSKQoLZXZlbnRfdHlwZXMYAiADKA4yFC5hcnJ3ZGIudjEuRXZlbnRUeXBlEg4KBmN1cnNvchgDIAEoCRIOCgZmaWx0ZXIYBCABKAkSEAoIc25hcHNob3QYBSABKAgSEAoIY29uc3VtZXIYBiABKAkSDQoFb3duZXIYByABKAkSFwoKZ2VuZXJhdGlvbhgIIAEoBEgAiAEBQg0KC19nZW5lcmF0aW9uItMBChFTdWJzY3JpYmVSZXNwb25zZRIhCgVldmVudBgBIAEoCzIQLmFycndkYi52MS5FdmVudEgAEikKCWhlYXJ0YmVhdBgCIAEoCzIULmFycndkYi52MS5IZWFydGJlYXRIABI4ChFzbmFwc2hvdF9kb2N1bWVudBgDIAEoCzIbLmFycndkYi52MS5TbmFwc2hvdERvY3VtZW50SAASLgoMc25hcHNob3RfZW5kGAQgASgLMhYuYXJyd2RiLnYxLlNuYXBzaG90RW5kSABCBgoEaXRlbSKTAQoQU25hcHNob3REb2N1bWVudBISCgpsaWJyYXJ5X2lkGAEgASgJEi0KCXRpbWVzdGFtcBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YAyABKAQSKgoIZG9jdW1lbnQYBCABKAsyGC5hcnJ3ZGIudjEuRG9jdW1lbnRFdmVudCI2CgtTbmFwc2hvdEVuZBIOCgZjdXJzb3IYASABKAkSFwoPdG90YWxfZG9jdW1lbnRzGAIgASgEIm0KCUhlYXJ0YmVhdBIOCgZjdXJzb3IYASABKAkSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFwoKZ2VuZXJhdGlvbhgDIAEoBEgAiAEBQg0KC19nZW5lcmF0aW9uItUBChFMaXN0RXZlbnRzUmVxdWVzdBISCgpsaWJyYXJ5X2lkGAEgASgJEikKC2V2ZW50X3R5cGVzGAIgAygOMhQuYXJyd2RiLnYxLkV2ZW50VHlwZRIOCgZjdXJzb3IYAyABKAkSDgoGZmlsdGVyGAQgASgJEg0KBWxpbWl0GAUgASgNEhkKDG1pbl9yZXZpc2lvbhgGIAEoBEgAiAEBEhcKCnRpbWVvdXRfbXMYByABKA1IAYgBAUIPCg1fbWluX3JldmlzaW9uQg0KC190aW1lb3V0X21zImAKEkxpc3RFdmVudHNSZXNwb25zZRIgCgZldmVudHMYASADKAsyEC5hcnJ3ZGIudjEuRXZlbnQSEwoLbmV4dF9jdXJzb3IYAiABKAkSEwoLdGFpbF9jdXJzb3IYAyABKAkibwoZR2V0RXZlbnRTdGF0aXN0aWNzUmVxdWVzdBIZCgxtaW5fcmV2aXNpb24YASABKARIAIgBARIXCgp0aW1lb3V0X21zGAIgASgNSAGIAQFCDwoNX21pbl9yZXZpc2lvbkINCgtfdGltZW91dF9tcyLPAgoaR2V0RXZlbnRTdGF0aXN0aWNzUmVzcG9uc2USFwoPdG90YWxfcHVibGlzaGVkGAEgASgEEhcKD3RvdGFsX2RlbGl2ZXJlZBgCIAEoBBIUCgx0b3RhbF9lcnJvcnMYAyABKAQSFgoOcGVuZGluZ19ldmVudHMYBCABKAQSGAoQc3Vic2NyaWJlcl9jb3VudBgFIAEoBBIPCgdydW5uaW5nGAYgASgIEi4KCnN0YXJ0ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDXRhaWxfcmV2aXNpb24YCCABKAQSFgoOZmxvb3JfcmV2aXNpb24YCSABKAQSEQoJbG9nX2J5dGVzGAogASgEEjQKC3N1YnNjcmliZXJzGAsgAygLMh8uYXJyd2RiLnYxLlN1YnNjcmliZXJTdGF0aXN0aWNzIrsBChRTdWJzY3JpYmVyU3RhdGlzdGljcxIKCgJpZBgBIAEoBBIOCgZjdXJzb3IYAiABKAkSFQoNbGFnX3JldmlzaW9ucxgDIAEoBBITCgtsYWdfc2Vjb25kcxgEIAEoARIWCg5wZW5kaW5nX2V2ZW50cxgFIAEoBBIYChBkZWxpdmVyZWRfZXZlbnRzGAYgASgEEikKBXNpbmNlGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDKGAgoMRXZlbnRTZXJ2aWNlEkgKCVN1YnNjcmliZRIbLmFycndkYi52MS5TdWJzY3JpYmVSZXF1ZXN0GhwuYXJyd2RiLnYxLlN1YnNjcmliZVJlc3BvbnNlMAESSQoKTGlzdEV2ZW50cxIcLmFycndkYi52MS5MaXN0RXZlbnRzUmVxdWVzdBodLmFycndkYi52MS5MaXN0RXZlbnRzUmVzcG9uc2USYQoSR2V0RXZlbnRTdGF0aXN0aWNzEiQuYXJyd2RiLnYxLkdldEV2ZW50U3RhdGlzdGljc1JlcXVlc3QaJS5hcnJ3ZGIudjEuR2V0RXZlbnRTdGF0aXN0aWNzUmVzcG9uc2ViBnByb3RvMw", [file_arrwdb_v1_event, file_google_protobuf_timestamp]);
 
 /**
  * What to follow, and from where.
@@ -44,14 +44,19 @@ export type SubscribeRequest = Message<"arrwdb.v1.SubscribeRequest"> & {
   cursor: string;
 
   /**
-   * Not served yet: UNIMPLEMENTED when not empty.
+   * Only events of which this expression is true: of an addition as it is, of a deletion as it
+   * was, of an update as it was or is; empty for all. Over `document.…`, `chunk.…` (not its text)
+   * and `event.type`, `event.library_id`, `event.batch_id`.
    *
    * @generated from field: string filter = 4;
    */
   filter: string;
 
   /**
-   * Not served yet: UNIMPLEMENTED when true.
+   * Begin with the documents that are there now, then go on with what comes after them: no gap,
+   * no double. `cursor` must be empty then, and the library exist. The filter applies to the
+   * documents as if each were added as it is; `event_types` does not. When the stream is cut
+   * before `snapshot_end`, ask again.
    *
    * @generated from field: bool snapshot = 5;
    */
@@ -117,6 +122,22 @@ export type SubscribeResponse = Message<"arrwdb.v1.SubscribeResponse"> & {
      */
     value: Heartbeat;
     case: "heartbeat";
+  } | {
+    /**
+     * The next document of the snapshot that the subscription begins with.
+     *
+     * @generated from field: arrwdb.v1.SnapshotDocument snapshot_document = 3;
+     */
+    value: SnapshotDocument;
+    case: "snapshotDocument";
+  } | {
+    /**
+     * All documents of the snapshot were sent.
+     *
+     * @generated from field: arrwdb.v1.SnapshotEnd snapshot_end = 4;
+     */
+    value: SnapshotEnd;
+    case: "snapshotEnd";
   } | { case: undefined; value?: undefined };
 };
 
@@ -126,6 +147,76 @@ export type SubscribeResponse = Message<"arrwdb.v1.SubscribeResponse"> & {
  */
 export const SubscribeResponseSchema: GenMessage<SubscribeResponse> = /*@__PURE__*/
   messageDesc(file_arrwdb_v1_event_service, 1);
+
+/**
+ * A document as it is when the subscription begins.
+ *
+ * @generated from message arrwdb.v1.SnapshotDocument
+ */
+export type SnapshotDocument = Message<"arrwdb.v1.SnapshotDocument"> & {
+  /**
+   * The library it is in.
+   *
+   * @generated from field: string library_id = 1;
+   */
+  libraryId: string;
+
+  /**
+   * When it was last changed.
+   *
+   * @generated from field: google.protobuf.Timestamp timestamp = 2;
+   */
+  timestamp?: Timestamp | undefined;
+
+  /**
+   * The revision of that change.
+   *
+   * @generated from field: uint64 revision = 3;
+   */
+  revision: bigint;
+
+  /**
+   * What `document.added` would say of it.
+   *
+   * @generated from field: arrwdb.v1.DocumentEvent document = 4;
+   */
+  document?: DocumentEvent | undefined;
+};
+
+/**
+ * Describes the message arrwdb.v1.SnapshotDocument.
+ * Use `create(SnapshotDocumentSchema)` to create a new message.
+ */
+export const SnapshotDocumentSchema: GenMessage<SnapshotDocument> = /*@__PURE__*/
+  messageDesc(file_arrwdb_v1_event_service, 2);
+
+/**
+ * The end of a snapshot: what follows came after it.
+ *
+ * @generated from message arrwdb.v1.SnapshotEnd
+ */
+export type SnapshotEnd = Message<"arrwdb.v1.SnapshotEnd"> & {
+  /**
+   * Where to go on.
+   *
+   * @generated from field: string cursor = 1;
+   */
+  cursor: string;
+
+  /**
+   * How many documents were sent.
+   *
+   * @generated from field: uint64 total_documents = 2;
+   */
+  totalDocuments: bigint;
+};
+
+/**
+ * Describes the message arrwdb.v1.SnapshotEnd.
+ * Use `create(SnapshotEndSchema)` to create a new message.
+ */
+export const SnapshotEndSchema: GenMessage<SnapshotEnd> = /*@__PURE__*/
+  messageDesc(file_arrwdb_v1_event_service, 3);
 
 /**
  * Everything up to here was sent or did not pass the filter.
@@ -160,7 +251,7 @@ export type Heartbeat = Message<"arrwdb.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_event_service, 2);
+  messageDesc(file_arrwdb_v1_event_service, 4);
 
 /**
  * Which past events to read.
@@ -190,7 +281,9 @@ export type ListEventsRequest = Message<"arrwdb.v1.ListEventsRequest"> & {
   cursor: string;
 
   /**
-   * Not served yet: UNIMPLEMENTED when not empty.
+   * Only events of which this expression is true: of an addition as it is, of a deletion as it
+   * was, of an update as it was or is; empty for all. Over `document.…`, `chunk.…` (not its text)
+   * and `event.type`, `event.library_id`, `event.batch_id`.
    *
    * @generated from field: string filter = 4;
    */
@@ -225,7 +318,7 @@ export type ListEventsRequest = Message<"arrwdb.v1.ListEventsRequest"> & {
  * Use `create(ListEventsRequestSchema)` to create a new message.
  */
 export const ListEventsRequestSchema: GenMessage<ListEventsRequest> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_event_service, 3);
+  messageDesc(file_arrwdb_v1_event_service, 5);
 
 /**
  * One page of past events.
@@ -260,7 +353,7 @@ export type ListEventsResponse = Message<"arrwdb.v1.ListEventsResponse"> & {
  * Use `create(ListEventsResponseSchema)` to create a new message.
  */
 export const ListEventsResponseSchema: GenMessage<ListEventsResponse> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_event_service, 4);
+  messageDesc(file_arrwdb_v1_event_service, 6);
 
 /**
  * Asks for the statistics of the feed.
@@ -289,7 +382,7 @@ export type GetEventStatisticsRequest = Message<"arrwdb.v1.GetEventStatisticsReq
  * Use `create(GetEventStatisticsRequestSchema)` to create a new message.
  */
 export const GetEventStatisticsRequestSchema: GenMessage<GetEventStatisticsRequest> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_event_service, 5);
+  messageDesc(file_arrwdb_v1_event_service, 7);
 
 /**
  * The feed in numbers, since the server started.
@@ -380,7 +473,7 @@ export type GetEventStatisticsResponse = Message<"arrwdb.v1.GetEventStatisticsRe
  * Use `create(GetEventStatisticsResponseSchema)` to create a new message.
  */
 export const GetEventStatisticsResponseSchema: GenMessage<GetEventStatisticsResponse> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_event_service, 6);
+  messageDesc(file_arrwdb_v1_event_service, 8);
 
 /**
  * One live subscriber in numbers.
@@ -443,7 +536,7 @@ export type SubscriberStatistics = Message<"arrwdb.v1.SubscriberStatistics"> & {
  * Use `create(SubscriberStatisticsSchema)` to create a new message.
  */
 export const SubscriberStatisticsSchema: GenMessage<SubscriberStatistics> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_event_service, 7);
+  messageDesc(file_arrwdb_v1_event_service, 9);
 
 /**
  * Follows what happens. Every reader is a cursor over the one log: it gets every event that passes
@@ -454,8 +547,9 @@ export const SubscriberStatisticsSchema: GenMessage<SubscriberStatistics> = /*@_
 export const EventService: GenService<{
   /**
    * Follows the events from a cursor on and never ends by itself. The first message is a heartbeat,
-   * so that a client has a cursor at once. At the server's shutdown the last one is a heartbeat
-   * with the cursor to go on from. OUT_OF_RANGE for a cursor that cannot be honoured.
+   * so that a client has a cursor at once; with `snapshot` the first cursor is in the snapshot's
+   * end. At the server's shutdown the last message is a heartbeat with the cursor to go on from.
+   * OUT_OF_RANGE for a cursor that cannot be honoured.
    *
    * @generated from rpc arrwdb.v1.EventService.Subscribe
    */
