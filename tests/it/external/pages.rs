@@ -18,7 +18,7 @@ const COMMANDS: &str = "```sh\n";
 const ANSWERS: &str = "```text\n";
 const END: &str = "```";
 /// Printed behind the answers of each block.
-const NEXT: &str = "--8<--\n";
+const NEXT: &str = "=== next ===\n";
 /// Members that say how large something is on this server.
 const SIZES: [&str; 2] = ["\"log_bytes\":", "\"index_bytes\":"];
 
@@ -124,7 +124,7 @@ fn answers(examples: &[(&str, &str)], server: &Process) -> Vec<String> {
     }
     let mut script = String::new();
     for (commands, _) in examples {
-        writeln!(script, "{commands}printf '{}'", NEXT.replace('\n', "\\n")).expect("written");
+        writeln!(script, "{commands}echo '{}'", NEXT.trim_end()).expect("written");
     }
     let script =
         script.replace(SHOWN, &server.address.to_string()).replace(FOLLOWED[0], FOLLOWED[1]);
