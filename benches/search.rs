@@ -1,10 +1,13 @@
 //! Search over gRPC: latency with one client, queries a second from eight, both beside an ingest
-//! at full speed, text queries, and the first hit of a streamed search beside the whole.
+//! at full speed, text queries, the first hit of a streamed search beside the whole, and filters
+//! that let through shares of the rows (`ARRWDB_BENCH_ONLY=filters` for these alone).
 //! `cargo bench --bench search`; `ARRWDB_BENCH_ROWS=1000000` for other sizes, separated by commas.
 //!
 //! Rows have vectors of 256 numbers and a text; a search asks for ten hits with their texts. The
 //! eight clients have a connection each and share one thread, so that the server is not starved.
 
+#[path = "search/filters.rs"]
+mod filters;
 mod harness;
 
 use std::sync::Arc;
@@ -24,10 +27,14 @@ const LIBRARY: &str = "rows";
 fn main() -> Outcome {
     let sizes = std::env::var("ARRWDB_BENCH_ROWS").unwrap_or("10000,20000,100000".to_owned());
     let runtime = runtime(1);
+    let filters_only = std::env::var("ARRWDB_BENCH_ONLY").is_ok_and(|only| only == "filters");
     for rows in sizes.split(',') {
-        runtime.block_on(sized(rows.trim().parse()?))?;
+        if !filters_only {
+            runtime.block_on(sized(rows.trim().parse()?))?;
+        }
+        runtime.block_on(filters::sized(rows.trim().parse()?))?;
     }
-    runtime.block_on(by_text())
+    if filters_only { Ok(()) } else { runtime.block_on(by_text()) }
 }
 
 async fn sized(rows: usize) -> Outcome {

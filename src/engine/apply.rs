@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::requests::Requests;
 use super::state::{LibraryState, Published};
+use super::touched::Touched;
 use crate::index::{LibraryIndex, RowKey};
 use crate::log::LogBounds;
 use crate::store::{
@@ -49,7 +50,10 @@ impl Fold {
             indexes.insert(library.id, index);
             state.names.insert(library.name.clone(), library.id);
             let view = indexes[&library.id].view();
-            state.libraries.insert(library.id, Arc::new(LibraryState { library, counts, view }));
+            let touched = Touched::since(state.applied.revision);
+            let id = library.id;
+            let library = LibraryState { library, counts, view, touched };
+            state.libraries.insert(id, Arc::new(library));
         }
         let requests = Requests::load(snapshot.requests()?, limits);
         Ok(Self { store, indexes, requests, state: Arc::new(state) })
@@ -246,9 +250,16 @@ fn write_chunks(batch: &mut StoreBatch, key: DocumentKey, kind: &ChangeKind, bod
 struct Next {
     libraries: imbl::HashMap<LibraryId, Arc<LibraryState>>,
     names: imbl::OrdMap<crate::types::LibraryName, LibraryId>,
-    /// Libraries that were touched: what they are now and what is in them.
-    touched: HashMap<LibraryId, (Library, LibraryCounts)>,
+    /// Libraries that were touched: what they are now, and what is in them.
+    touched: HashMap<LibraryId, NextLibrary>,
     gone: HashSet<LibraryId>,
+}
+
+/// A library of the next state, but for its index.
+struct NextLibrary {
+    library: Library,
+    counts: LibraryCounts,
+    touched: Touched,
 }
 
 impl Next {
@@ -265,13 +276,18 @@ impl Next {
         match &head.kind {
             ChangeKind::LibraryCreated { library } => {
                 self.names.insert(library.name.clone(), library.id);
-                self.touched.insert(library.id, (library.clone(), LibraryCounts::default()));
+                let next = NextLibrary {
+                    library: library.clone(),
+                    counts: LibraryCounts::default(),
+                    touched: Touched::since(head.revision),
+                };
+                self.touched.insert(library.id, next);
             }
             ChangeKind::LibraryUpdated { before, after } => {
                 self.names.remove(&before.name);
                 self.names.insert(after.name.clone(), after.id);
-                if let Some((library, _)) = self.touch(head.library_id) {
-                    *library = after.clone();
+                if let Some(next) = self.touch(head.library_id) {
+                    next.library = after.clone();
                 }
             }
             ChangeKind::LibraryDeleted { before, .. } => {
@@ -279,11 +295,13 @@ impl Next {
                 self.touched.remove(&head.library_id);
                 self.gone.insert(head.library_id);
             }
-            ChangeKind::DocumentAdded { .. }
-            | ChangeKind::DocumentUpdated { .. }
-            | ChangeKind::DocumentDeleted { .. } => {
-                if let Some((_, counts)) = self.touch(head.library_id) {
-                    *counts = head.kind.count(*counts);
+            ChangeKind::DocumentAdded { document: of, .. }
+            | ChangeKind::DocumentUpdated { before: of, .. }
+            | ChangeKind::DocumentDeleted { before: of, .. } => {
+                if let Some(next) = self.touch(head.library_id) {
+                    next.counts = head.kind.count(next.counts);
+                    let (document, documents) = (of.created_revision.0, next.counts.documents);
+                    next.touched.push(head.revision, document, documents);
                 }
             }
             ChangeKind::BatchStarted
@@ -294,10 +312,11 @@ impl Next {
         }
     }
 
-    fn touch(&mut self, id: LibraryId) -> Option<&mut (Library, LibraryCounts)> {
+    fn touch(&mut self, id: LibraryId) -> Option<&mut NextLibrary> {
         if !self.touched.contains_key(&id) {
             let state = self.libraries.get(&id)?;
-            self.touched.insert(id, (state.library.clone(), state.counts));
+            let (library, touched) = (state.library.clone(), state.touched.clone());
+            self.touched.insert(id, NextLibrary { library, counts: state.counts, touched });
         }
         self.touched.get_mut(&id)
     }
@@ -311,10 +330,10 @@ impl Next {
         for id in self.gone {
             self.libraries.remove(&id);
         }
-        for (id, (library, counts)) in self.touched {
+        for (id, NextLibrary { library, counts, touched }) in self.touched {
             if let Some(index) = indexes.get(&id) {
-                let view = index.view();
-                self.libraries.insert(id, Arc::new(LibraryState { library, counts, view }));
+                let state = LibraryState { library, counts, view: index.view(), touched };
+                self.libraries.insert(id, Arc::new(state));
             }
         }
         Published {

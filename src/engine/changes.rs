@@ -34,9 +34,6 @@ pub struct EventsRequest {
     pub start: StartAt,
 }
 
-/// Changes that one page of past events looks at, about a tenth of a second of reading.
-const PAGE_CHANGES: usize = 50_000;
-
 /// A page of past events.
 #[derive(Debug, Clone)]
 pub struct EventsPage {
@@ -163,7 +160,7 @@ impl Engine {
         let (filter, mut position) = self.start(request).await?;
         let tail_cursor = self.cursor_after(tail.revision).await?;
         let (mut changes, mut count, mut looked_at) = (Vec::new(), 0, 0);
-        'read: while looked_at < PAGE_CHANGES {
+        'read: while looked_at < limits.events_page_changes_max {
             let after = position.whole_before();
             let Some(run) = self.run_after(after, tail.revision).await? else { break };
             // Filters take time: others have their turn after each run.
@@ -233,10 +230,7 @@ impl Engine {
             Some(LibraryRef::Id(id)) => Some(*id),
             Some(name) => Some(self.inner.published.load().library(name)?.library.id),
         };
-        let types = match request.event_types.as_slice() {
-            [] => u16::MAX,
-            types => types.iter().fold(0, |set, one| set | one.bit()),
-        };
+        let types = EventType::set(&request.event_types);
         let filter = EventFilter { library, types, expression: request.filter.map(Arc::new) };
         Ok((filter, self.start_cursor(request.start).await?))
     }

@@ -65,6 +65,14 @@ pub(super) struct Interest {
     readers: AtomicUsize,
 }
 
+/// Somebody who waits at the feed's end and is no subscription. Drop it to end that.
+#[derive(Debug)]
+pub(super) struct Listener<'a> {
+    feed: &'a Feed,
+    interest: Arc<Interest>,
+    bell: watch::Receiver<()>,
+}
+
 /// What there is behind a reader's position.
 #[derive(Debug)]
 pub(super) enum Ahead {
@@ -233,13 +241,25 @@ impl Feed {
 
     pub(super) fn leave(&self, id: u64) {
         let left = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        let Some(interest) = left.map(|progress| Arc::clone(&progress.interest)) else { return };
+        if let Some(progress) = left {
+            self.leave_interest(&progress.interest);
+        }
+    }
+
+    /// Waits for what may concern this library (`None`: any) and these types.
+    pub(super) fn listen(&self, library: Option<LibraryId>, types: u16) -> Listener<'_> {
+        let interest = self.interest(library, types);
+        let bell = interest.bell();
+        Listener { feed: self, interest, bell }
+    }
+
+    fn leave_interest(&self, interest: &Arc<Interest>) {
         let mut newest = self.newest.write().unwrap_or_else(PoisonError::into_inner);
         if interest.readers.fetch_sub(1, Ordering::Relaxed) > 1 {
             return;
         }
         if let Some(group) = newest.interests.get_mut(&interest.library) {
-            group.retain(|one| !Arc::ptr_eq(one, &interest));
+            group.retain(|one| !Arc::ptr_eq(one, interest));
             if group.is_empty() {
                 newest.interests.remove(&interest.library);
             }
@@ -250,6 +270,44 @@ impl Feed {
     pub(super) fn num_interests(&self) -> usize {
         let newest = self.newest.read().unwrap_or_else(PoisonError::into_inner);
         newest.interests.values().map(Vec::len).sum()
+    }
+}
+
+impl Listener<'_> {
+    /// Waits until there is something of concern behind a position. Safe to drop and call again.
+    pub(super) async fn heard(&mut self, position: Cursor) {
+        loop {
+            // Heard before looking: a change that comes later rings again.
+            self.bell.borrow_and_update();
+            if !matches!(self.feed.ahead(position, &self.interest), Ahead::Tail(_)) {
+                return;
+            }
+            if self.bell.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// The place up to which nothing behind a position is of concern; that position is one at
+    /// which the feed has ended in this run of the server.
+    pub(super) fn reached(&self, position: Cursor) -> Cursor {
+        let through = match self.feed.ahead(position, &self.interest) {
+            Ahead::Tail(tail) => tail.revision,
+            Ahead::Runs(runs) => {
+                Revision(runs.first().map_or(0, |run| run.first().0.saturating_sub(1)))
+            }
+            Ahead::Past(_) => position.revision,
+        };
+        match through > position.revision {
+            true => Cursor::after(self.feed.epoch, through),
+            false => position,
+        }
+    }
+}
+
+impl Drop for Listener<'_> {
+    fn drop(&mut self) {
+        self.feed.leave_interest(&self.interest);
     }
 }
 
@@ -413,6 +471,24 @@ mod tests {
         feed.publish(&heads_from(LibraryId::generate(), 1, 0, vec![added("d", 3)]));
         let inside = Cursor { ordinal: 1, ..at(1) };
         assert_eq!(revisions(&feed.ahead(inside, &interest)), [1]);
+    }
+
+    #[test]
+    fn a_listener_passes_over_what_does_not_concern_it_and_leaves_no_interest() {
+        let feed = feed(1 << 20);
+        let (mine, other) = (LibraryId::generate(), LibraryId::generate());
+        publish(&feed, mine, 1);
+        let listener = feed.listen(Some(mine), u16::MAX);
+        assert_eq!(listener.reached(at(1)), at(1));
+        publish(&feed, other, 2);
+        publish(&feed, other, 3);
+        assert_eq!(listener.reached(at(1)), at(3), "the feed's end");
+        publish(&feed, mine, 4);
+        publish(&feed, other, 5);
+        assert_eq!(listener.reached(at(1)), at(3), "up to what is its own");
+        assert_eq!(listener.reached(at(4)), at(5));
+        drop(listener);
+        assert_eq!(feed.num_interests(), 0);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod feed;
 mod fixture;
 pub mod ingest;
 pub mod library;
+mod matches;
 mod metrics;
 mod past;
 mod purge;
@@ -31,6 +32,7 @@ pub mod snapshot;
 mod split;
 mod state;
 mod subscription;
+mod touched;
 mod writer;
 
 use std::sync::Arc;
@@ -47,6 +49,7 @@ use crate::store::StoreError;
 use crate::types::{Error, ErrorKind, Limits, Result, Revision};
 use consumers::Registry;
 use feed::Feed;
+use matches::Matches;
 use metrics::Metrics;
 use state::Published;
 use writer::{Command, Submission};
@@ -91,6 +94,8 @@ struct Inner {
     /// Ranks searches; bounded by `searches` in what waits for it.
     search_pool: rayon::ThreadPool,
     searches: Semaphore,
+    /// What filters of searches look at.
+    matches: Arc<Matches>,
     ingests: Arc<Semaphore>,
     /// Background work that must end before the store closes.
     tasks: TaskTracker,

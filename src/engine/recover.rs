@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::apply::Fold;
 use super::consumers::Registry;
 use super::feed::Feed;
+use super::matches::Matches;
 use super::metrics::Metrics;
 use super::writer::{Command, Publisher, Writer};
 use super::{Engine, EngineOptions, Inner, purge, retention};
@@ -98,6 +99,7 @@ impl Engine {
         let engine = Self {
             inner: Arc::new(Inner {
                 searches: Semaphore::new(limits.searches_waiting_max),
+                matches: Arc::new(Matches::new(limits.filter_memory_bytes_max)),
                 ingests: Arc::new(Semaphore::new(limits.ingest_streams_max)),
                 limits,
                 shutdown: options.shutdown,

@@ -14,13 +14,16 @@ pub(super) fn epoch_of(bounds: &LogBounds, revision: Revision) -> Epoch {
     spans.get(at.saturating_sub(1)).map_or(Epoch(0), |(epoch, _)| *epoch)
 }
 
+/// Whether the log has, or has just before its floor, changes of this epoch.
+pub(super) fn is_known(bounds: &LogBounds, epoch: Epoch) -> bool {
+    bounds.epoch_before == epoch || bounds.epochs.iter().any(|(one, _)| *one == epoch)
+}
+
 pub(super) fn check_cursor(bounds: &LogBounds, tail: Revision, cursor: Cursor) -> Result<()> {
-    let known =
-        |epoch| bounds.epoch_before == epoch || bounds.epochs.iter().any(|(one, _)| *one == epoch);
     if is_trimmed_behind(bounds, cursor.revision) {
         // Epochs sort by the time of their making: an older one than all that are left is past.
         let past = cursor.epoch < bounds.epoch_before;
-        return Err(match known(cursor.epoch) || past {
+        return Err(match is_known(bounds, cursor.epoch) || past {
             true => expired(bounds),
             false => unknown("is of another log, or of a history that was lost"),
         });

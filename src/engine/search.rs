@@ -6,12 +6,14 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use super::matches::Selected;
 use super::state::{LibraryState, Published};
 use super::{Engine, ReadAt, store_error};
-use crate::index::{Neighbour, Query, View};
+use crate::index::{Neighbour, Query, Rows, View};
 use crate::store::{DocumentKey, StoreError, StoredDocument};
 use crate::types::{
-    ChunkId, DocumentId, Error, ErrorKind, Library, LibraryRef, Metadata, Result, Revision, Vector,
+    ChunkId, DocumentId, Error, ErrorKind, Filter, FilterScope, Library, LibraryRef, Limits,
+    Metadata, Result, Revision, Vector,
 };
 
 /// What a search asks.
@@ -21,6 +23,8 @@ pub struct SearchRequest {
     pub queries: Vec<SearchQuery>,
     /// Whether they came as a list: then a fault names the query's place in it.
     pub listed: bool,
+    /// Only chunks that this expression is true of, for queries that have no filter of their own.
+    pub filter: Option<String>,
     /// Whether hits carry their text.
     pub include_text: bool,
     /// Whether approximation is forbidden.
@@ -41,6 +45,8 @@ pub struct SearchQuery {
     pub k: Option<usize>,
     /// Only hits at this distance or nearer.
     pub distance_threshold: Option<f32>,
+    /// Only chunks that this expression is true of, in place of the request's.
+    pub filter: Option<String>,
 }
 
 /// What to be near to.
@@ -193,10 +199,15 @@ fn missing() -> StoreError {
 impl Engine {
     /// Ranks. Ranking is done when it answers; texts are read by [`SearchResults::hits`].
     ///
-    /// `invalid-argument` for a wrong vector or k; `too-large` for too many queries;
-    /// `failed-precondition` for a text query where the library's model is not at hand;
-    /// `resource-exhausted` when `limits.searches_waiting_max` wait. Dropping the future frees the
-    /// work.
+    /// Cost: a pass over all vectors of the library. A filter leaves of it those that it lets
+    /// through; the first one that looks at some field, and one that looks at something wide (the
+    /// texts of chunks, metadata as a whole) that was not asked for lately, reads all documents of
+    /// the library before. What each lets through is kept until the library changes.
+    ///
+    /// `invalid-argument` for a wrong vector, k or filter; `too-large` for too many queries or a
+    /// long filter; `failed-precondition` for a text query where the library's model is not at
+    /// hand; `resource-exhausted` when `limits.searches_waiting_max` wait. Dropping the future
+    /// frees the work.
     pub async fn search(
         &self,
         library: &LibraryRef,
@@ -225,18 +236,43 @@ impl Engine {
             }
             _ => {}
         }
+        let listed = request.listed;
+        let within = |place: usize, error: Error| match listed {
+            true => error.within(&format!("queries[{place}]")),
+            false => error,
+        };
+        let mut filters = Filters::default();
+        let common = filters.add(request.filter.as_deref(), limits)?;
+        let mut filter_of = Vec::with_capacity(request.queries.len());
+        for (place, query) in request.queries.iter().enumerate() {
+            let own = filters.add(query.filter.as_deref(), limits);
+            filter_of.push(own.map_err(|error| within(place, error))?.or(common));
+        }
         let state = self.state_at(request.at).await?;
         let library = Arc::clone(state.library(library)?);
         let mut queries = Vec::with_capacity(request.queries.len());
-        for (place, query) in request.queries.into_iter().enumerate() {
-            let resolved = self.resolve(&library.library, query, request.k_max).await;
-            queries.push(resolved.map_err(|error| match request.listed {
-                true => error.within(&format!("queries[{place}]")),
-                false => error,
-            })?);
+        for (place, (query, filter)) in request.queries.into_iter().zip(filter_of).enumerate() {
+            let resolved = self.resolve(&library.library, query, filter, request.k_max).await;
+            queries.push(resolved.map_err(|error| within(place, error))?);
         }
+        let _place = self.inner.searches.try_acquire().map_err(|_| {
+            let most = limits.searches_waiting_max;
+            let detail = format!("{most} searches wait already (searches_waiting_max)");
+            Error::new(ErrorKind::ResourceExhausted, detail)
+                .retry_after(std::time::Duration::from_millis(100))
+        })?;
+        let filters = filters.0;
+        let selected = if filters.is_empty() {
+            Selected { state, library, rows: Vec::new() }
+        } else {
+            // No older than this state: the filter's is the newest.
+            drop(state);
+            let (matches, published) = (&self.inner.matches, &self.inner.published);
+            matches.select(published, library.library.id, &filters).await?
+        };
+        let Selected { state, library, rows } = selected;
         let reader = HitReader { state, library, include_text: request.include_text };
-        let rankings = self.rank(reader.clone(), queries).await?;
+        let rankings = self.rank(reader.clone(), queries, rows).await?;
         Ok(SearchResults { reader, rankings })
     }
 
@@ -244,6 +280,7 @@ impl Engine {
         &self,
         library: &Library,
         query: SearchQuery,
+        filter: Option<usize>,
         k_max: usize,
     ) -> Result<Resolved> {
         let k = query.k.unwrap_or(self.inner.limits.hits_default.min(k_max));
@@ -263,26 +300,26 @@ impl Engine {
                 Vector::new("embedding", values, library.dimension as usize, library.metric)?
             }
         };
-        Ok(Resolved { vector, k, distance_max: query.distance_threshold })
+        Ok(Resolved { vector, k, distance_max: query.distance_threshold, filter })
     }
 
     /// Ranks and reads the first hits: a small library's where it is, so that the answer does not
     /// wait for a busy machine to run another thread; others on the pool for searches.
-    async fn rank(&self, reader: HitReader, queries: Vec<Resolved>) -> Result<Vec<Ranking>> {
-        let _place = self.inner.searches.try_acquire().map_err(|_| {
-            let most = self.inner.limits.searches_waiting_max;
-            let detail = format!("{most} searches wait already (searches_waiting_max)");
-            Error::new(ErrorKind::ResourceExhausted, detail)
-                .retry_after(std::time::Duration::from_millis(100))
-        })?;
-        if reader.library.view.scan_bytes(queries.len()) <= INLINE_SCAN_BYTES_MAX {
-            return rank(&reader, &queries).map_err(store_error);
+    async fn rank(
+        &self,
+        reader: HitReader,
+        queries: Vec<Resolved>,
+        rows: Vec<Arc<Rows>>,
+    ) -> Result<Vec<Ranking>> {
+        let chosen = queries.iter().map(|query| query.rows(&rows));
+        if reader.library.view.scan_bytes(chosen) <= INLINE_SCAN_BYTES_MAX {
+            return rank(&reader, &queries, &rows).map_err(store_error);
         }
         let (answer, ranked) = oneshot::channel();
         self.inner.search_pool.spawn(move || {
             // The caller may have left while this waited.
             if !answer.is_closed() {
-                let _ = answer.send(rank(&reader, &queries));
+                let _ = answer.send(rank(&reader, &queries, &rows));
             }
         });
         match ranked.await {
@@ -296,9 +333,39 @@ struct Resolved {
     vector: Vector,
     k: usize,
     distance_max: Option<f32>,
+    /// Place of its filter.
+    filter: Option<usize>,
 }
 
-fn rank(reader: &HitReader, queries: &[Resolved]) -> Result<Vec<Ranking>, StoreError> {
+impl Resolved {
+    /// The rows that its filter lets through, of those of all filters.
+    fn rows<'a>(&self, rows: &'a [Arc<Rows>]) -> Option<&'a Rows> {
+        self.filter.map(|place| &*rows[place])
+    }
+}
+
+/// The filters of a request, each once.
+#[derive(Default)]
+struct Filters(Vec<Arc<Filter>>);
+
+impl Filters {
+    /// Parses a filter, if there is one, and says its place.
+    fn add(&mut self, text: Option<&str>, limits: &Limits) -> Result<Option<usize>> {
+        let Some(text) = text else { return Ok(None) };
+        let filter = Filter::parse(text, FilterScope::Search, limits)?;
+        let known = self.0.iter().position(|known| **known == filter);
+        Ok(Some(known.unwrap_or_else(|| {
+            self.0.push(Arc::new(filter));
+            self.0.len() - 1
+        })))
+    }
+}
+
+fn rank(
+    reader: &HitReader,
+    queries: &[Resolved],
+    rows: &[Arc<Rows>],
+) -> Result<Vec<Ranking>, StoreError> {
     let view: &View = &reader.library.view;
     let queries: Vec<Query<'_>> = queries
         .iter()
@@ -306,6 +373,7 @@ fn rank(reader: &HitReader, queries: &[Resolved]) -> Result<Vec<Ranking>, StoreE
             vector: query.vector.as_slice(),
             k: query.k,
             distance_max: query.distance_max,
+            rows: query.rows(rows),
         })
         .collect();
     view.search(&queries)

@@ -11,7 +11,9 @@ use super::state::Published;
 use super::subscription::Subscription;
 use crate::store::{DocumentParts, StoreError};
 use crate::types::filter::FieldsOf;
-use crate::types::{Cursor, DocumentHead, Error, EventType, LibraryId, Result, Revision, StartAt};
+use crate::types::{
+    Cursor, DocumentHead, Error, EventType, LibraryId, LibraryRef, Result, Revision, StartAt,
+};
 
 /// Documents read at once, in bytes of metadata and texts about them.
 const PAGE_BYTES: usize = 64 << 10;
@@ -126,10 +128,13 @@ impl Engine {
             return Err(Error::invalid("cursor", "a snapshot begins now: leave the cursor out"));
         }
         let state = self.inner.published.load_full();
-        let mut libraries: Vec<_> = match &request.library {
-            Some(library) => vec![state.library(library)?.library.id],
-            None => state.libraries.keys().copied().collect(),
+        // From here on by its id: the name may be another library's in a moment.
+        let library = match &request.library {
+            Some(library) => Some(state.library(library)?.library.id),
+            None => None,
         };
+        let mut libraries: Vec<_> =
+            library.map_or_else(|| state.libraries.keys().copied().collect(), |id| vec![id]);
         libraries.sort_unstable();
         let revision = state.applied.revision;
         // Reads see a commit a little before the feed does.
@@ -137,7 +142,8 @@ impl Engine {
         let reached = tail.wait_for(|tail| *tail >= revision).await;
         reached.map_err(|_| Error::unavailable("the server is shutting down"))?;
         let cursor = self.cursor_after(revision).await?;
-        let request = EventsRequest { start: StartAt::Cursor(cursor), ..request };
+        let (library, start) = (library.map(LibraryRef::Id), StartAt::Cursor(cursor));
+        let request = EventsRequest { library, start, ..request };
         let subscription = self.subscribe(request).await?.without_first_heartbeat();
         let snapshot = Snapshot {
             state,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::touched::Touched;
 use crate::index::View;
 use crate::store::{Applied, StoreSnapshot};
 use crate::types::{
@@ -27,6 +28,8 @@ pub(super) struct LibraryState {
     pub(super) library: Library,
     pub(super) counts: LibraryCounts,
     pub(super) view: Arc<View>,
+    /// Which documents the newest changes wrote.
+    pub(super) touched: Touched,
 }
 
 impl Published {

@@ -4,6 +4,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test panics at whatever it does not expect")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -19,9 +20,9 @@ use crate::log::memory::{Fault, MemoryLog};
 use crate::log::{AppendError, LogBounds, ReadError};
 use crate::store::Store;
 use crate::types::{
-    Change, ChangeHead, ChangeKind, DocumentId, Library, LibraryId, LibraryName, LibraryRef,
-    Metadata, Metric, NewChunk, NewContent, NewDocument, NewLibrary, OnConflict, RequestId,
-    StartAt, Timestamp, Vector,
+    Change, ChangeHead, ChangeKind, DocumentId, EventType, Library, LibraryId, LibraryName,
+    LibraryRef, Metadata, Metric, NewChunk, NewContent, NewDocument, NewLibrary, OnConflict,
+    RequestId, StartAt, Timestamp, Vector,
 };
 
 fn options() -> EngineOptions {
@@ -63,6 +64,9 @@ fn at(revision: Revision) -> ReadAt {
 struct Gated {
     log: MemoryLog,
     permits: Semaphore,
+    /// Whoever asks for its bounds waits for it.
+    bounds: tokio::sync::Mutex<()>,
+    bounds_asked: AtomicUsize,
     appended: std::sync::Mutex<Vec<Vec<String>>>,
 }
 
@@ -71,6 +75,8 @@ impl Gated {
         Arc::new(Self {
             log: MemoryLog::new(100),
             permits: Semaphore::new(1_000),
+            bounds: tokio::sync::Mutex::default(),
+            bounds_asked: AtomicUsize::new(0),
             appended: std::sync::Mutex::default(),
         })
     }
@@ -102,6 +108,8 @@ fn title(change: &Change) -> String {
 #[async_trait]
 impl ChangeLog for Gated {
     async fn bounds(&self) -> Result<LogBounds, ReadError> {
+        self.bounds_asked.fetch_add(1, Ordering::Relaxed);
+        let _bounds = self.bounds.lock().await;
         self.log.bounds().await
     }
 
@@ -217,6 +225,38 @@ async fn writes_to_the_same_document_or_request_never_share_a_commit() {
     };
     assert!(apart("1", "2") && apart("2", "5") && apart("5", "deleted"), "{commits:?}");
     assert!(!apart("3", "4") && !apart("6", "7"), "{commits:?}");
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_and_what_follows_are_of_one_library_whoever_takes_over_its_name() {
+    let (folder, log) = (folder(), Gated::new());
+    let engine = open(&folder, Arc::clone(&log) as Arc<dyn ChangeLog>).await;
+    let first = a_library(&engine, "a").await;
+    let name: LibraryRef = "a".parse().expect("a name");
+    let request = EventsRequest {
+        library: Some(name.clone()),
+        event_types: vec![],
+        filter: None,
+        start: StartAt::Now,
+    };
+    // It has looked the name up, and is held up before its subscription begins.
+    let held = log.bounds.lock().await;
+    let asked = log.bounds_asked.load(Ordering::Relaxed);
+    let asking = engine.clone();
+    let begun = tokio::spawn(async move { asking.subscribe_with_snapshot(request).await });
+    while log.bounds_asked.load(Ordering::Relaxed) == asked {
+        tokio::task::yield_now().await;
+    }
+    engine.delete_library(&name, None).await.expect("deleted");
+    let second = a_library(&engine, "a").await;
+    drop(held);
+    let (_snapshot, mut subscription) = begun.await.expect("no panic").expect("begun");
+    let item = subscription.next().await.expect("reads");
+    let Some(FeedItem::Changes(changes)) = item else { panic!("{item:?}") };
+    let events = changes.iter().flat_map(|selected| selected.events());
+    let of: Vec<_> = events.map(|event| (event.library_id, event.event_type)).collect();
+    assert_eq!(of, [(first.id, EventType::LibraryDeleted)], "not {}", second.id);
     engine.close().await;
 }
 

@@ -31,6 +31,11 @@ pub(super) struct Part {
 }
 
 impl Part {
+    /// No other part of the index has or had it.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Its rows, removed ones included.
     pub(super) fn block(&self) -> &Block {
         &self.block

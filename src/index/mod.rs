@@ -3,7 +3,7 @@
 //!
 //! One writer changes a [`LibraryIndex`]; searches run on the immutable [`View`]s that it gives
 //! out, so neither waits for the other. Every search is exact: its answer is the one that a scan
-//! of all live rows in single precision gives.
+//! of all live rows, or of those of them that were chosen, in single precision gives.
 //!
 //! Rows are in memory only; the store has them, and a start builds the index again from there.
 
@@ -11,6 +11,7 @@ mod block;
 mod flat;
 mod kernels;
 mod probe;
+mod rows;
 mod topk;
 mod view;
 
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use self::block::Shape;
 use self::flat::Location;
+pub use self::rows::Rows;
 pub use self::view::View;
 use crate::types::{Metric, Vector};
 
@@ -40,6 +42,8 @@ pub struct Query<'a> {
     pub k: usize,
     /// Only neighbours at this distance or nearer.
     pub distance_max: Option<f32>,
+    /// Only these rows, chosen from the view that is searched; `None`: all.
+    pub rows: Option<&'a Rows>,
 }
 
 /// One neighbour.

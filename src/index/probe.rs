@@ -150,7 +150,7 @@ mod tests {
         let mut block = Block::with_capacity(&shape, 1);
         block.push(&shape, RowKey { document: 1, slot: 0 }, row);
         let columns = block.columns_of(0, 1);
-        let query = Query { vector: query, k: 1, distance_max: None };
+        let query = Query { vector: query, k: 1, distance_max: None, rows: None };
         for kernels in Kernels::available() {
             let probe = Probe::new(&shape, &query, kernels);
             let mut dots = [0];

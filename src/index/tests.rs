@@ -79,6 +79,40 @@ fn check_all(view: &View, metric: Metric, model: &Model, queries: &[Query<'_>]) 
     }
 }
 
+/// Fails unless searches of chosen rows are right: of all, of some without pattern, of some that
+/// lie together, of none, and of different ones for each query.
+fn check_chosen(view: &View, metric: Metric, model: &Model, queries: &[Query<'_>]) {
+    let wanted: [fn(RowKey) -> bool; 5] = [
+        |_| true,
+        |key| (key.document * 7 + u64::from(key.slot)) % 5 == 0,
+        |key| key.document / 8 == 2,
+        |key| key == RowKey { document: 1, slot: 1 },
+        |_| false,
+    ];
+    let chosen = wanted.map(|wanted| {
+        let rows = view.select(wanted);
+        let model: Model = model.clone().into_iter().filter(|(key, _)| wanted(*key)).collect();
+        assert_eq!((rows.len(), rows.is_empty()), (model.len(), model.is_empty()));
+        (rows, model)
+    });
+    let filtered: Vec<(Query<'_>, &Model)> = queries
+        .iter()
+        .flat_map(|query| {
+            chosen.iter().map(|(rows, model)| (Query { rows: Some(rows), ..*query }, model))
+        })
+        .chain(queries.iter().map(|query| (*query, model)))
+        .collect();
+    let queries: Vec<Query<'_>> = filtered.iter().map(|(query, _)| *query).collect();
+    for kernels in Kernels::available() {
+        for threads in [1, 3] {
+            let found = view.search_with(&queries, kernels, threads);
+            for ((query, model), found) in filtered.iter().zip(&found) {
+                check(metric, model, query, found);
+            }
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Step {
     removed: Vec<RowKey>,
@@ -116,10 +150,10 @@ proptest! {
     ) {
         for metric in METRICS {
             let queries = [
-                Query { vector: &target, k, distance_max: None },
-                Query { vector: &target, k: 3, distance_max: Some(distance_max) },
-                Query { vector: &target, k: 0, distance_max: None },
-                Query { vector: &target, k: 10_000, distance_max: None },
+                Query { vector: &target, k, distance_max: None, rows: None },
+                Query { vector: &target, k: 3, distance_max: Some(distance_max), rows: None },
+                Query { vector: &target, k: 0, distance_max: None, rows: None },
+                Query { vector: &target, k: 10_000, distance_max: None, rows: None },
             ];
             let mut index = small_blocks(target.len(), metric, block_rows_max);
             let mut model = Model::new();
@@ -144,6 +178,7 @@ proptest! {
             }
             for (view, model) in &taken {
                 check_all(view, metric, model, &queries);
+                check_chosen(view, metric, model, &queries[..2]);
             }
         }
     }
@@ -189,9 +224,14 @@ fn thousands_of_rows_over_full_blocks_are_searched_exactly() {
         let lens: Vec<usize> =
             index.view().flat.parts().iter().map(|part| part.block().len()).collect();
         assert_eq!(lens[..2], [4096, 4096], "{lens:?}");
-        let queries =
-            [1, 10, 1000, 9_000, 10_000].map(|k| Query { vector: target, k, distance_max: None });
+        let queries = [1, 10, 1000, 9_000, 10_000].map(|k| Query {
+            vector: target,
+            k,
+            distance_max: None,
+            rows: None,
+        });
         check_all(&index.view(), metric, &model, &queries);
+        check_chosen(&index.view(), metric, &model, &queries);
     }
 }
 
@@ -201,7 +241,7 @@ fn equal_rows_come_in_the_order_of_their_keys() {
         (0..5_000).rev().map(|i| (key(i / 2, (i % 2) as u32), vec![1.0; 9])).collect();
     for metric in METRICS {
         let index = filled(metric, &rows, 512);
-        let query = Query { vector: &[1.0; 9], k: 300, distance_max: None };
+        let query = Query { vector: &[1.0; 9], k: 300, distance_max: None, rows: None };
         for threads in [1, 2] {
             let found = index.view().search_with(&[query], Kernels::best(), threads);
             let keys: Vec<RowKey> = found[0].iter().map(|neighbour| neighbour.row).collect();
@@ -224,7 +264,7 @@ fn vectors_at_the_edge_of_single_precision_are_searched_exactly() {
         let index = filled(metric, &rows, 100);
         for size in sizes {
             let target: Vec<f32> = spread(9, 20).iter().map(|x| x * size).collect();
-            let query = Query { vector: &target, k: 20, distance_max: None };
+            let query = Query { vector: &target, k: 20, distance_max: None, rows: None };
             let fast = index.view().search(&[query]).remove(0);
             // The same kernels over every row: nothing may be lost on the way to them.
             let probe = probe::Probe::new(index.view.flat.shape(), &query, Kernels::best());
@@ -299,7 +339,7 @@ fn single_rows_make_few_blocks_and_are_copied_rarely() {
 fn an_empty_index_finds_nothing() {
     let mut index = LibraryIndex::new(3, Metric::Cosine);
     index.update(&[key(1, 0)], &[]);
-    let query = Query { vector: &[1.0, 0.0, 0.0], k: 5, distance_max: None };
+    let query = Query { vector: &[1.0, 0.0, 0.0], k: 5, distance_max: None, rows: None };
     assert_eq!(index.view().search(&[query, query]), vec![vec![], vec![]]);
     assert_eq!(index.view().search(&[]), Vec::<Vec<Neighbour>>::new());
     assert!(index.view().is_empty());

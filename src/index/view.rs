@@ -1,13 +1,16 @@
 //! An immutable state of an index and the search over it: hides segments, passes and threads.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::block::Shape;
 use super::flat::{Flat, Part};
 use super::kernels::Kernels;
 use super::probe::Probe;
+use super::rows::{PartRows, Rows};
 use super::topk::{Nearest, nearer_first};
-use super::{Neighbour, Query};
+use super::{Neighbour, Query, RowKey};
 
 /// An immutable state of a library's index that searches run on.
 #[derive(Debug, Clone)]
@@ -62,25 +65,43 @@ impl View {
         usize::from(!self.flat.parts().is_empty())
     }
 
+    /// The live rows that are wanted. Asks for each once, in the order of memory: rows that were
+    /// written together mostly come together.
+    #[must_use]
+    pub fn select(&self, is_wanted: impl FnMut(RowKey) -> bool) -> Rows {
+        Rows::of(self.flat.parts(), is_wanted)
+    }
+
+    /// Whether the rows were chosen from a view with the same blocks as this one.
+    #[must_use]
+    pub fn has(&self, rows: &Rows) -> bool {
+        rows.is_of(self.flat.parts())
+    }
+
     /// Each query's nearest rows, nearest first, equal distances by row key; fewer than k when
-    /// fewer are live or near enough. Exact: what a scan in single precision gives.
+    /// fewer are live (and chosen, where the query has [`Rows`]) or near enough. Exact: what a
+    /// scan in single precision gives.
     ///
     /// CPU-bound, and not to be cancelled: runs on the calling thread, and on the current rayon
     /// pool when large. Cost: one pass over a byte per number for all queries together, then
-    /// single-precision distances of the rows that the pass could not rule out.
+    /// single-precision distances of the rows that the pass could not rule out. Of chosen rows
+    /// the pass reads these and few others.
+    ///
+    /// Panics when rows were chosen from another view.
     #[must_use]
     pub fn search(&self, queries: &[Query<'_>]) -> Vec<Vec<Neighbour>> {
-        let wanted = self.scan_bytes(queries.len()) / BYTES_PER_THREAD_MIN;
+        let wanted = self.scan_bytes(queries.iter().map(|query| query.rows)) / BYTES_PER_THREAD_MIN;
         let threads = wanted.clamp(1, rayon::current_num_threads());
         self.search_with(queries, Kernels::best(), threads)
     }
 
-    /// Bytes that a search of so many queries looks at, each query's counted: some 10 to 20 GB are
-    /// a second's work of a core.
+    /// Bytes that a search of queries for these rows looks at, each query's counted: some 10 to
+    /// 20 GB are a second's work of a core.
     #[must_use]
-    pub fn scan_bytes(&self, queries: usize) -> usize {
-        let rows: usize = self.flat.parts().iter().map(|part| part.block().len()).sum();
-        rows * 64 * self.flat.shape().code_lanes() * queries
+    pub fn scan_bytes<'a>(&self, queries: impl IntoIterator<Item = Option<&'a Rows>>) -> usize {
+        let all: usize = self.flat.parts().iter().map(|part| part.block().len()).sum();
+        let rows = queries.into_iter().map(|rows| rows.map_or(all, Rows::len)).sum::<usize>();
+        rows * 64 * self.flat.shape().code_lanes()
     }
 
     /// As [`View::search`], with these kernels and in so many pieces.
@@ -91,42 +112,70 @@ impl View {
         threads: usize,
     ) -> Vec<Vec<Neighbour>> {
         let shape = self.flat.shape();
+        for rows in queries.iter().filter_map(|query| query.rows) {
+            assert!(self.has(rows), "rows were chosen from another view");
+        }
         let probes: Vec<Probe> =
             queries.iter().map(|query| Probe::new(shape, query, kernels)).collect();
         let parts = self.flat.parts();
+        let chosen = |places: Range<usize>| -> Vec<Option<&[PartRows]>> {
+            queries.iter().map(|query| Some(&query.rows?.parts()[places.clone()])).collect()
+        };
         if threads <= 1 {
-            return nearest_of(shape, parts, &probes, kernels);
+            return nearest_of(shape, parts, &probes, &chosen(0..parts.len()), kernels);
         }
-        let pieces: Vec<&[Part]> = parts.chunks(parts.len().div_ceil(threads).max(1)).collect();
+        let length = parts.len().div_ceil(threads).max(1);
+        let pieces: Vec<_> = (0..parts.len())
+            .step_by(length)
+            .map(|first| first..(first + length).min(parts.len()))
+            .map(|places| (&parts[places.clone()], chosen(places)))
+            .collect();
         let found: Vec<Vec<Vec<Neighbour>>> = pieces
             .into_par_iter()
-            .map(|piece| nearest_of(shape, piece, &probes, kernels))
+            .map(|(piece, chosen)| nearest_of(shape, piece, &probes, &chosen, kernels))
             .collect();
         merge(&probes, found)
     }
 }
 
-/// The nearest rows of some parts, for each query.
+/// The nearest rows of some parts, for each query: of all rows, or of the chosen ones of each
+/// part.
 fn nearest_of(
     shape: &Shape,
     parts: &[Part],
     probes: &[Probe],
+    chosen: &[Option<&[PartRows]>],
     kernels: Kernels,
 ) -> Vec<Vec<Neighbour>> {
-    let mut all: Vec<Nearest<'_>> =
-        probes.iter().filter(|probe| probe.k > 0).map(|probe| Nearest::new(probe, parts)).collect();
+    let mut all: Vec<(Nearest<'_>, Option<&[PartRows]>)> = probes
+        .iter()
+        .zip(chosen)
+        .filter(|(probe, _)| probe.k > 0)
+        .map(|(probe, chosen)| (Nearest::new(probe, parts), *chosen))
+        .collect();
     let chunk_rows =
         (CHUNK_BYTES / (64 * shape.code_lanes().max(1))).clamp(CHUNK_ROWS_MIN, CHUNK_ROWS_MAX);
     let mut scratch = Scratch { dots: [0; CHUNK_ROWS_MAX], hits: Vec::new() };
     for (place, part) in parts.iter().enumerate() {
+        if all.iter().all(|(_, chosen)| chosen.is_some_and(|chosen| chosen[place].count() == 0)) {
+            continue;
+        }
         for first in (0..part.block().len()).step_by(chunk_rows) {
-            let end = (first + chunk_rows).min(part.block().len());
-            for nearest in &mut all {
-                offer_rows(nearest, place, part, first..end, kernels, &mut scratch);
+            let rows = first..(first + chunk_rows).min(part.block().len());
+            for (nearest, chosen) in &mut all {
+                let Some(chosen) = chosen.map(|chosen| &chosen[place]) else {
+                    let is_live = |row| !part.is_dead(row);
+                    offer_rows(nearest, place, part, rows.clone(), is_live, kernels, &mut scratch);
+                    continue;
+                };
+                for run in chosen.runs(rows.clone()) {
+                    let is_chosen = |row| chosen.contains(row);
+                    offer_rows(nearest, place, part, run, is_chosen, kernels, &mut scratch);
+                }
             }
         }
     }
-    let mut found = all.into_iter().map(Nearest::into_sorted);
+    let mut found = all.into_iter().map(|(nearest, _)| nearest.into_sorted());
     let of_probe = |probe: &Probe| if probe.k > 0 { found.next() } else { None };
     probes.iter().map(of_probe).map(Option::unwrap_or_default).collect()
 }
@@ -137,12 +186,13 @@ struct Scratch {
     hits: Vec<u32>,
 }
 
-/// Offers those of the rows that their bounds do not rule out.
+/// Offers those of the rows that are wanted and that their bounds do not rule out.
 fn offer_rows(
     nearest: &mut Nearest<'_>,
     place: usize,
     part: &Part,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
+    is_wanted: impl Fn(usize) -> bool,
     kernels: Kernels,
     scratch: &mut Scratch,
 ) {
@@ -152,7 +202,7 @@ fn offer_rows(
     kernels.dots(&probe.codes, block.codes_of(rows.start, rows.end), dots);
     scratch.hits.clear();
     kernels.sift(dots, columns, &probe.lower, nearest.key_limit(), &mut scratch.hits);
-    for at in scratch.hits.iter().map(|at| *at as usize).filter(|at| !part.is_dead(first + at)) {
+    for at in scratch.hits.iter().map(|at| *at as usize).filter(|at| is_wanted(first + at)) {
         let (scale, residual) = (columns.scales[at], columns.residuals[at]);
         let (norm, square) = (columns.norms[at], columns.squares[at]);
         let lower = probe.lower.bound(dots[at], scale, residual, norm, square);

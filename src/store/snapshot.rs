@@ -138,6 +138,15 @@ impl StoreSnapshot {
         VectorScan(self.snapshot.prefix(&self.spaces.vectors, library.as_bytes()))
     }
 
+    /// All documents of a library with the heads of their chunks, in the order of their creation.
+    pub fn stored_documents(
+        &self,
+        library: LibraryId,
+    ) -> impl Iterator<Item = Result<StoredDocument, StoreError>> + use<> {
+        let documents = self.snapshot.prefix(&self.spaces.documents, library.as_bytes());
+        documents.map(|guard| codec::decode_document(&guard.value()?))
+    }
+
     /// Documents of a library in the order of their creation, those created after `after`.
     #[must_use]
     pub fn documents(

@@ -76,6 +76,15 @@ impl EventType {
     pub const fn bit(self) -> u16 {
         1 << self as u16
     }
+
+    /// The set of these types, bit by bit; of all types where none is named.
+    #[must_use]
+    pub fn set(types: &[Self]) -> u16 {
+        match types {
+            [] => u16::MAX,
+            types => types.iter().fold(0, |set, one| set | one.bit()),
+        }
+    }
 }
 
 /// One event: a view into the change that it shows.

@@ -87,6 +87,11 @@ limits! {
     /// Operators, selections and brackets within each other in a filter (chains of `&&` and `||`
     /// aside): bounds the stack that parsing and evaluation take, about 10 KiB a level.
     filter_levels_max: usize = 32;
+    /// Memory for what filters of searches look at, of all libraries together: some 30 fields of
+    /// a million documents. Beyond this, libraries not searched with a filter for longest are read
+    /// again when they are; fields of one library that take more alone are read for every new
+    /// filter.
+    filter_memory_bytes_max: usize = 128 * MIB;
 
     /// Items a page when the client does not say.
     page_size_default: usize = 100;
@@ -144,6 +149,9 @@ limits! {
 
     /// Events in one page of the events list, and read from the log at once.
     events_per_page_max: usize = 1_000;
+    /// Changes that one page of the events list looks at, where few events pass its filter: about
+    /// a tenth of a second of reading.
+    events_page_changes_max: usize = 50_000;
     /// Bytes of log that are read at once for subscriptions that the window is too short for.
     feed_read_bytes_target: usize = 64 * KIB;
     /// Bytes of the newest events kept in memory, in each format: some seconds of the fastest
@@ -164,6 +172,10 @@ limits! {
     /// How long one pull of a durable consumer waits for events at most: below the minute after
     /// which many proxies give up.
     consumer_wait_ms_max: u64 = 50_000;
+    /// How long one pull looks for an event that passes, when it does not wait that long anyway:
+    /// long enough to get on through a past that does not concern it, short enough for every
+    /// client's patience.
+    consumer_look_ms: u64 = 1_000;
     /// Changes to consumers (acknowledgements above all) that one fsync makes durable, and that
     /// may wait for it; more wait at their sender.
     consumer_commit_max: usize = 256;

@@ -261,6 +261,23 @@ async fn a_stale_owner_is_refused_whichever_transport_it_comes_by() {
 }
 
 /// What a gRPC stream gives next: a heartbeat's cursor and generation, or an event.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_of_the_stream_is_refused_and_takes_nothing_over() {
+    let server = Server::start().await;
+    let http = Http::new(server.url(""));
+    http.done("/v1/consumers", json!({"name": "c"})).await;
+    let pulled = http.done("/v1/consumers/c/pull", json!({"owner": "first"})).await;
+    let stream = server.url("/v1/events/stream?consumer=c&owner=evil");
+    let answer = http.client.head(stream).send().await.expect("answers");
+    assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+    let consumer = http.get("/v1/consumers/c").await;
+    assert_eq!(
+        (&consumer["generation"], &consumer["owner"]),
+        (&pulled["generation"], &json!("first"))
+    );
+    server.stop().await;
+}
+
 async fn next(messages: &mut Streaming<pb::SubscribeResponse>) -> Result<Message, Status> {
     let message = in_time("the next message", messages.message()).await?;
     Ok(message.expect("goes on").item.expect("an item"))

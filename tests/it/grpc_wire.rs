@@ -599,6 +599,7 @@ impl Wire for Grpc {
             embedding: numbers(&value["embedding"]),
             k: number(value, "k"),
             distance_threshold: numbers(&json!([value["distance_threshold"]])).first().copied(),
+            filter: field(value, "filter"),
         };
         let queries = body.get("queries").and_then(Value::as_array);
         let request = pb::SearchRequest {

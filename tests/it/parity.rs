@@ -393,6 +393,13 @@ async fn search<W: Wire>(wire: &W, steps: &mut Steps) {
         json!({"queries": [{"embedding": [1, 0], "k": 1}, {"embedding": [0, 1]}], "k": 3}),
         json!({"queries": [{"embedding": [1, 0], "distance_threshold": 0.5},
             {"embedding": [0, -1], "k": 2}], "distance_threshold": 0.01}),
+        json!({"embedding": [1, 0.1], "k": 100, "filter": "chunk.index == 0"}),
+        json!({"embedding": [1, 0.1], "k": 100, "filter": "chunk.index != 0", "distance_threshold": 1}),
+        json!({"embedding": [1, 0.1], "k": 100, "filter": "size(document.metadata) == 0"}),
+        json!({"embedding": [1, 0.1], "filter": "has(document.metadata.nothing)"}),
+        json!({"embedding": [1, 0.1], "filter": ""}),
+        json!({"queries": [{"embedding": [1, 0], "filter": "chunk.index == 0"},
+            {"embedding": [0, 1]}, {"embedding": [0, 1], "filter": ""}], "filter": "false"}),
     ] {
         steps.ok(&body.to_string(), wire.search("m", body.clone()).await);
         if body.get("queries").is_none() {
@@ -411,7 +418,12 @@ async fn search<W: Wire>(wire: &W, steps: &mut Steps) {
         ("invalid-argument", "m", json!({"embedding": [0, 0]})),
         ("invalid-argument", "m", json!({"embedding": [1, 2], "query": "x"})),
         ("invalid-argument", "m", json!({"embedding": [1, 2], "k": 0})),
-        ("unimplemented", "m", json!({"embedding": [1, 2], "filter": "true"})),
+        ("invalid-argument", "m", json!({"embedding": [1, 2], "filter": "document.titel == 1"})),
+        ("invalid-argument", "m", json!({"embedding": [1, 2], "filter": "chunk.index == \"x\""})),
+        ("invalid-argument", "m", json!({"embedding": [1, 2], "filter": "event.type == \"x\""})),
+        ("invalid-argument", "m", json!({"embedding": [1, 2], "filter": "document.title =="})),
+        ("invalid-argument", "m", json!({"embedding": [1, 2], "filter": " "})),
+        ("too-large", "m", json!({"embedding": [1, 2], "filter": " ".repeat(1_025)})),
         ("unimplemented", "m", json!({"embedding": [1, 2], "ef": 10})),
         (
             "deadline-exceeded",
@@ -428,6 +440,8 @@ async fn search<W: Wire>(wire: &W, steps: &mut Steps) {
         ("invalid-argument", json!({"queries": [{"embedding": [1, 2]}, {}]})),
         ("invalid-argument", json!({"queries": [{"embedding": [1, 2]}, {"embedding": [1]}]})),
         ("invalid-argument", json!({"queries": [{"embedding": [1, 2], "k": 0}]})),
+        ("invalid-argument", json!({"queries": [{"embedding": [1, 2], "filter": "x"}]})),
+        ("invalid-argument", json!({"queries": [{"embedding": [1, 2]}], "filter": "x"})),
         ("invalid-argument", json!({"queries": [{"embedding": [1, 2]}], "embedding": [1, 2]})),
         ("too-large", json!({"queries": vec![json!({"embedding": [1, 2]}); 101]})),
     ] {

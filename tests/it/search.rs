@@ -277,7 +277,11 @@ async fn a_fault_of_a_listed_query_names_its_place_even_when_it_is_the_only_one(
     http.vectors("l", "dot", 2).await;
     let grpc = Grpc::of(&server).await;
     let query = |k: u32| json!({"embedding": [1, 1], "k": k});
+    let filtered = |filter: &str| json!({"embedding": [1, 1], "filter": filter});
     for (body, field) in [
+        (filtered("x"), "filter"),
+        (json!({"queries": [filtered("true"), filtered("chunk.index <")]}), "queries[1].filter"),
+        (json!({"queries": [query(1)], "filter": "event.type == \"x\""}), "filter"),
         (query(0), "k"),
         (json!({"queries": [query(0)]}), "queries[0].k"),
         (json!({"queries": [query(1), query(0)]}), "queries[1].k"),

@@ -8,15 +8,16 @@ use arrwdb::engine::search::{QueryBy, SearchQuery, SearchRequest};
 use arrwdb::engine::{Engine, ReadAt};
 use arrwdb::log::{AppendError, ChangeLog, LogBounds, ReadError};
 use arrwdb::store::{DocumentParts, Store};
+use arrwdb::types::filter::FieldsOf;
 use arrwdb::types::{
-    Change, ChangeHead, Cursor, Document, DocumentId, ErrorKind, LibraryRef, PageRequest, Revision,
-    StartAt, Timestamp,
+    Change, ChangeHead, Cursor, Document, DocumentId, ErrorKind, Filter, FilterScope, LibraryRef,
+    Limits, PageRequest, Revision, StartAt, Timestamp,
 };
 use async_trait::async_trait;
 
 use crate::dice::Dice;
 use crate::embedder;
-use crate::fold::{Fold, ModelDocument, ModelLibrary, distance};
+use crate::fold::{Fold, ModelChunk, ModelDocument, ModelLibrary, distance};
 use crate::ops::vector;
 use crate::told::{self, ToldEvent};
 use crate::world::{self, World};
@@ -145,9 +146,23 @@ async fn search(engine: &Engine, library: &ModelLibrary, dice: &mut Dice) {
         };
         let k = *dice.pick(&[1, 3, 10, 40]);
         let threshold = dice.percent(30).then(|| *dice.pick(&[0.5, 1.0, 3.0]));
-        check_search(engine, library, by, &query, k, threshold).await;
+        let filter = dice.percent(60).then(|| *dice.pick(FILTERS));
+        check_search(engine, library, by, &query, k, threshold, filter).await;
     }
 }
+
+/// Over fields that documents and chunks of the model have, and have not.
+const FILTERS: &[&str] = &[
+    "document.metadata.n < 4",
+    "document.metadata.z == \"last\" || chunk.metadata.n >= 5",
+    "null in document.metadata.deep.list && !(document.author == \"\")",
+    "chunk.index == 0 && size(document.tags) > 0",
+    "chunk.text.contains(\"e\")",
+    "document.updated_at > document.created_at",
+    "size(chunk.metadata) == 0",
+    "document.document_type == \"report\"",
+    "has(document.metadata.none)",
+];
 
 async fn check_search(
     engine: &Engine,
@@ -156,11 +171,13 @@ async fn check_search(
     query: &[f32],
     k: usize,
     threshold: Option<f32>,
+    filter: Option<&str>,
 ) {
     let metric = library.library.metric;
     let request = SearchRequest {
-        queries: vec![SearchQuery { by, k: Some(k), distance_threshold: threshold }],
+        queries: vec![SearchQuery { by, k: Some(k), distance_threshold: threshold, filter: None }],
         listed: false,
+        filter: filter.map(str::to_owned),
         include_text: true,
         exact: true,
         k_max: 1_000,
@@ -172,9 +189,19 @@ async fn check_search(
     let hits = results.hits(0, 0..total).await.expect("read");
     assert_eq!(hits.len(), total);
 
-    let chunks = || library.documents.values().flat_map(|document| &document.chunks);
-    let mut distances: Vec<f64> =
-        chunks().map(|chunk| distance(metric, query, &chunk.vector)).collect();
+    let limits = Limits::default();
+    let filter = filter.map(|text| Filter::parse(text, FilterScope::Search, &limits));
+    let filter = filter.transpose().expect("valid");
+    let matches = |document: &ModelDocument, chunk: &ModelChunk| {
+        let fields = FieldsOf::document(&document.head);
+        let fields = fields.with_chunk(&chunk.head, Some(&chunk.text));
+        filter.as_ref().is_none_or(|filter| filter.matches(&fields))
+    };
+    let mut distances: Vec<f64> = Vec::new();
+    for document in library.documents.values() {
+        let matching = document.chunks.iter().filter(|chunk| matches(document, chunk));
+        distances.extend(matching.map(|chunk| distance(metric, query, &chunk.vector)));
+    }
     distances.sort_by(f64::total_cmp);
     // A threshold at a distance that a chunk has may fall to either side.
     let limit = threshold.map_or(f64::INFINITY, f64::from);
@@ -188,6 +215,7 @@ async fn check_search(
         let document = library.documents.get(&hit.document_id).expect("a hit is of a document");
         let chunk = document.chunks.iter().find(|chunk| chunk.head.id == hit.chunk_id);
         let chunk = chunk.expect("a hit is a chunk");
+        assert!(matches(document, chunk), "{filter:?} is not true of {hit:?}");
         assert_eq!((&hit.title, hit.text.as_deref()), (&document.head.title, Some(&*chunk.text)));
         assert_eq!(hit.metadata, document.head.metadata.overlaid(&chunk.head.metadata));
         let (is, told) = (distance(metric, query, &chunk.vector), f64::from(hit.distance));

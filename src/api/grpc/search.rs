@@ -49,13 +49,13 @@ impl SearchService for Grpc {
 }
 
 fn search_request(request: pb::SearchRequest, k_max: usize) -> ArrwdbResult<SearchRequest> {
-    not_served("filter", !request.filter.is_empty())?;
     not_served("ef", request.ef.is_some())?;
     let single = pb::SearchQuery {
         query: request.query,
         embedding: request.embedding,
         k: request.k,
         distance_threshold: request.distance_threshold,
+        filter: String::new(),
     };
     let listed = !request.queries.is_empty();
     let queries = if !listed {
@@ -74,6 +74,7 @@ fn search_request(request: pb::SearchRequest, k_max: usize) -> ArrwdbResult<Sear
     Ok(SearchRequest {
         queries,
         listed,
+        filter: Some(request.filter).filter(|filter| !filter.is_empty()),
         include_text: request.include_text.unwrap_or(true),
         exact: request.exact,
         k_max,
@@ -112,7 +113,8 @@ fn query(query: pb::SearchQuery) -> ArrwdbResult<SearchQuery> {
         return Err(Error::invalid("distance_threshold", "must be finite"));
     }
     let k = query.k.map(|k| k as usize);
-    Ok(SearchQuery { by, k, distance_threshold: query.distance_threshold })
+    let filter = Some(query.filter).filter(|filter| !filter.is_empty());
+    Ok(SearchQuery { by, k, distance_threshold: query.distance_threshold, filter })
 }
 
 /// The whole answer; `too-large` rather than one beyond `bytes_max`.
@@ -205,9 +207,14 @@ mod tests {
     fn one_query_stands_in_the_request_itself() {
         let request = pb::SearchRequest { k: Some(3), min_revision: Some(7), ..text("x") };
         let request = search_request(request, 10).expect("valid");
-        let expected =
-            SearchQuery { by: QueryBy::Text("x".into()), k: Some(3), distance_threshold: None };
+        let expected = SearchQuery {
+            by: QueryBy::Text("x".into()),
+            k: Some(3),
+            distance_threshold: None,
+            filter: None,
+        };
         assert_eq!(request.queries, [expected]);
+        assert_eq!(request.filter, None);
         assert!(request.include_text && !request.exact);
         assert_eq!(request.at, read_at(Some(7), None));
     }
@@ -215,11 +222,16 @@ mod tests {
     #[test]
     fn several_queries_take_what_they_do_not_say_from_the_request() {
         let by_text = pb::SearchQuery { query: Some("a".into()), k: Some(1), ..Default::default() };
-        let by_vector = pb::SearchQuery { embedding: vec![1.0], ..Default::default() };
+        let by_vector = pb::SearchQuery {
+            embedding: vec![1.0],
+            filter: "chunk.index == 0".into(),
+            ..Default::default()
+        };
         let request = pb::SearchRequest {
             queries: vec![by_text, by_vector],
             k: Some(5),
             distance_threshold: Some(0.5),
+            filter: "true".into(),
             include_text: Some(false),
             ..Default::default()
         };
@@ -227,6 +239,9 @@ mod tests {
         assert_eq!(request.queries.iter().map(|q| q.k).collect::<Vec<_>>(), [Some(1), Some(5)]);
         assert_eq!(request.queries[1].by, QueryBy::Embedding(vec![1.0]));
         assert_eq!(request.queries[1].distance_threshold, Some(0.5));
+        assert_eq!(request.filter.as_deref(), Some("true"));
+        let own: Vec<_> = request.queries.iter().map(|query| query.filter.as_deref()).collect();
+        assert_eq!(own, [None, Some("chunk.index == 0")]);
         assert!(!request.include_text);
     }
 
@@ -244,11 +259,7 @@ mod tests {
             fault(pb::SearchRequest { queries: queries.clone(), ..Default::default() });
         assert!(detail.starts_with("queries[0].query: "), "{detail}");
         assert_eq!(fault(pb::SearchRequest { queries, ..text("x") }).0, InvalidArgument);
-        let filter = pb::SearchRequest { filter: "true".into(), ..text("x") };
-        assert_eq!(
-            fault(filter),
-            (Unimplemented, "filter: this server does not do that yet".into())
-        );
-        assert_eq!(fault(pb::SearchRequest { ef: Some(10), ..text("x") }).0, Unimplemented);
+        let ef = pb::SearchRequest { ef: Some(10), ..text("x") };
+        assert_eq!(fault(ef), (Unimplemented, "ef: this server does not do that yet".into()));
     }
 }

@@ -148,7 +148,8 @@ pub fn router(state: HttpState) -> Router {
     let streaming = Router::new()
         .route("/v1/libraries/{library}/documents/stream", get(export::export).post(ingest::ingest))
         .route("/v1/libraries/{library}/search/stream", post(search::stream))
-        .route("/v1/events/stream", get(events::stream));
+        // A stream may take a consumer over, which no HEAD may do.
+        .route("/v1/events/stream", get(events::stream).head(wrong_method));
     let router = with_fallbacks(unary.merge(streaming)).with_state(state);
     match cors {
         Some(cors) => router.layer(cors),

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::changes::{EventsRequest, Selected, Subscription};
-use super::resume::check_cursor;
+use super::resume::{check_cursor, is_known};
 use super::{Engine, ReadAt};
 use crate::log::ReadError;
 use crate::types::consumer::check_owner;
@@ -111,10 +111,6 @@ impl PulledEvents {
     }
 }
 
-/// Pages without an event that passes that one pull looks at when it does not wait: some
-/// hundredths of a second of reading.
-const PULL_PAGES_MAX: u32 = 1_000;
-
 impl Engine {
     /// Makes a consumer; durable when this answers. `already-exists` when the name is taken (but
     /// by this same `request_id`: then that one), `resource-exhausted` at
@@ -163,7 +159,7 @@ impl Engine {
         let after = page.token.as_deref().map(page_name).transpose()?;
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let all = self.inner.consumers.all();
-        let mut behind = all.range((start, Bound::Unbounded)).map(|(_, consumer)| consumer);
+        let mut behind = all.range((start, Bound::Unbounded)).map(|(_, kept)| &kept.consumer);
         let mut items = Vec::new();
         for consumer in behind.by_ref().take(page.size) {
             items.push(self.consumer_view(Arc::clone(consumer)).await?);
@@ -177,8 +173,8 @@ impl Engine {
     pub(super) async fn all_consumers(&self) -> Result<Vec<ConsumerView>> {
         let all = self.inner.consumers.all();
         let mut views = Vec::with_capacity(all.len());
-        for consumer in all.values() {
-            views.push(self.consumer_view(Arc::clone(consumer)).await?);
+        for kept in all.values() {
+            views.push(self.consumer_view(Arc::clone(&kept.consumer)).await?);
         }
         Ok(views)
     }
@@ -186,7 +182,9 @@ impl Engine {
     /// Gives the next events, waiting for the first if need be; none when the wait is over.
     /// `conflict` for a generation that is stale, also when it becomes so during the wait;
     /// `failed-precondition` while paused; `cursor-expired` when the log was trimmed past the
-    /// consumer: seek. Where nothing passed the filter the cursor moves on by itself.
+    /// consumer: seek. Where nothing passed the filter the cursor moves on by itself, page by page:
+    /// what is far behind may take more than one pull, as each looks for `limits.consumer_look_ms`
+    /// or as long as it waits. While it waits, only what may concern it wakes it.
     pub async fn pull_events(
         &self,
         name: &ConsumerName,
@@ -204,42 +202,54 @@ impl Engine {
         };
         let generation = consumer.generation;
         let filter = self.filter_of(&consumer)?;
+        let ownership = Arc::new(Ownership::new(registry, &consumer));
         let longest = Duration::from_millis(limits.consumer_wait_ms_max);
-        let deadline = Instant::now() + request.wait.min(longest);
+        let began = Instant::now();
+        let deadline = began + request.wait.min(longest);
+        let look_until = deadline.max(began + Duration::from_millis(limits.consumer_look_ms));
         let mut position = request.cursor.unwrap_or(consumer.cursor);
-        let mut pages = 0;
-        let (mut tail, mut changed) = (self.inner.tail.clone(), registry.watch());
+        let (library, types) = (consumer.library, EventType::set(&consumer.event_types));
+        let mut listener = None;
         loop {
-            // Seen before reading: a change that comes later wakes the wait below.
-            tail.borrow_and_update();
             let wanted = wanted(&consumer, filter.clone(), position);
             let page = self.list_events(wanted, request.max_events, ReadAt::default()).await?;
             owned(&registry.all(), name, generation)?;
             position = page.next_cursor;
-            let pulled = PulledEvents {
+            let mut pulled = PulledEvents {
                 generation,
                 next_cursor: position,
                 tail_cursor: page.tail_cursor,
                 changes: page.changes,
             };
-            pages += 1;
-            let at_tail = done_through(position) >= page.tail_cursor.revision;
-            let read_on = !at_tail && (pages < PULL_PAGES_MAX || Instant::now() < deadline);
             if pulled.events().next().is_some() {
                 return Ok(pulled);
             }
-            let go_on = tokio::select! {
-                biased;
-                () = self.inner.shutdown.cancelled() => false,
-                _ = changed.wait_for(|all| owned(all, name, generation).is_err()) => true,
-                () = std::future::ready(()), if read_on => true,
-                () = tokio::time::sleep_until(deadline) => false,
-                _ = tail.changed() => true,
+            let at_tail = done_through(position) >= page.tail_cursor.revision;
+            let go_on = if at_tail {
+                let listener =
+                    listener.get_or_insert_with(|| self.inner.feed.listen(library, types));
+                let go_on = tokio::select! {
+                    biased;
+                    () = self.inner.shutdown.cancelled() => false,
+                    error = Ownership::lost(Some(Arc::clone(&ownership))) => return Err(error),
+                    () = tokio::time::sleep_until(deadline) => false,
+                    () = listener.heard(position) => true,
+                };
+                position = listener.reached(position);
+                go_on
+            } else {
+                !self.inner.shutdown.is_cancelled() && Instant::now() < look_until
             };
+            // Nothing of what was looked at is the owner's business. It is kept on the way too, so
+            // that a client which gives up finds it done; but not at each change at the tail.
+            let keep = !go_on || !at_tail;
+            if keep && request.cursor.is_none() && position != consumer.cursor {
+                self.acknowledge_events(name, generation, position).await?;
+            }
             if !go_on {
-                // Nothing of what was looked at is the owner's business.
-                if request.cursor.is_none() && position != consumer.cursor {
-                    self.acknowledge_events(name, generation, position).await?;
+                pulled.next_cursor = position;
+                if position.revision > pulled.tail_cursor.revision {
+                    pulled.tail_cursor = position;
                 }
                 return Ok(pulled);
             }
@@ -271,12 +281,15 @@ impl Engine {
         cursor: Cursor,
     ) -> Result<ConsumerView> {
         let registry = &self.inner.consumers;
-        registry.get(name)?;
-        // What is trimmed away meanwhile was acknowledged too late, but was dealt with.
-        if let Err(error) = self.start_cursor(StartAt::Cursor(cursor)).await
-            && error.kind != ErrorKind::CursorExpired
-        {
-            return Err(error);
+        let own = registry.get(name)?.cursor.epoch;
+        if let Err(error) = self.start_cursor(StartAt::Cursor(cursor)).await {
+            // What is trimmed away meanwhile was acknowledged too late, but was dealt with: if it
+            // was of this log, which an epoch that nothing knows does not show.
+            let expired = error.kind == ErrorKind::CursorExpired;
+            let bounds = self.inner.log.bounds().await.map_err(super::changes::log_error)?;
+            if !expired || (cursor.epoch != own && !is_known(&bounds, cursor.epoch)) {
+                return Err(error);
+            }
         }
         let edit = Edit::Acknowledge { name: name.clone(), generation, cursor };
         let acknowledged = registry.edit(edit).await?;

@@ -19,7 +19,16 @@ use crate::types::{
 };
 
 /// All consumers, by name. Cheap to clone.
-pub(super) type ConsumerMap = imbl::OrdMap<ConsumerName, Arc<Consumer>>;
+pub(super) type ConsumerMap = imbl::OrdMap<ConsumerName, Kept>;
+
+/// A consumer, and the bell of those who own it.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    pub(super) consumer: Arc<Consumer>,
+    /// Rung after the consumer got another owner, was paused or resumed, or was taken away: not
+    /// by acknowledgements, nor by what happens to others.
+    bell: Arc<watch::Sender<()>>,
+}
 
 /// A change to a consumer.
 #[derive(Debug)]
@@ -82,8 +91,11 @@ impl Registry {
         store: &Store,
         limits: &Limits,
     ) -> (Self, Committer) {
-        let map = stored.into_iter().map(|one| (one.name.clone(), Arc::new(one)));
-        let (sender, consumers) = watch::channel(map.collect::<ConsumerMap>());
+        let mut map = ConsumerMap::new();
+        for consumer in stored {
+            put(&mut map, consumer);
+        }
+        let (sender, consumers) = watch::channel(map);
         let (mailbox, submissions) = mpsc::channel(limits.consumer_commit_max);
         let committer = Committer {
             mailbox: submissions,
@@ -103,11 +115,6 @@ impl Registry {
     /// A consumer as it is now; `not-found` otherwise.
     pub(super) fn get(&self, name: &ConsumerName) -> Result<Arc<Consumer>> {
         find(&self.consumers.borrow(), name)
-    }
-
-    /// Tells of every change.
-    pub(super) fn watch(&self) -> watch::Receiver<ConsumerMap> {
-        self.consumers.clone()
     }
 
     /// Makes a change; it is durable when this answers. Dropping the future does not take it
@@ -133,8 +140,8 @@ impl Registry {
         tail: Revision,
     ) -> (Revision, Option<ConsumerName>) {
         let consumers = self.consumers.borrow();
-        let holding =
-            consumers.values().filter(|one| check_cursor(bounds, tail, one.cursor).is_ok());
+        let all = consumers.values().map(|kept| &kept.consumer);
+        let holding = all.filter(|one| check_cursor(bounds, tail, one.cursor).is_ok());
         let slowest = holding.min_by_key(|one| done_through(one.cursor));
         let held = slowest.map_or(Revision(u64::MAX), |one| done_through(one.cursor));
         (held, slowest.map(|one| one.name.clone()))
@@ -159,18 +166,21 @@ pub(super) fn owned(
     Ok(consumer)
 }
 
-/// That a subscription is its consumer's owner.
+/// That a subscription, or a pull, is its consumer's owner.
 #[derive(Debug)]
 pub(in crate::engine) struct Ownership {
     consumers: watch::Receiver<ConsumerMap>,
+    /// `None` where the consumer was gone already.
+    bell: Option<watch::Receiver<()>>,
     name: ConsumerName,
     generation: u64,
 }
 
 impl Ownership {
     pub(super) fn new(registry: &Registry, consumer: &Consumer) -> Self {
-        let (consumers, name) = (registry.watch(), consumer.name.clone());
-        Self { consumers, name, generation: consumer.generation }
+        let (consumers, name) = (registry.consumers.clone(), consumer.name.clone());
+        let bell = consumers.borrow().get(&name).map(|kept| kept.bell.subscribe());
+        Self { consumers, bell, name, generation: consumer.generation }
     }
 
     pub(in crate::engine) fn generation(&self) -> u64 {
@@ -181,14 +191,21 @@ impl Ownership {
     /// and in a shutdown, which ends subscriptions by itself.
     pub(in crate::engine) async fn lost(ownership: Option<Arc<Self>>) -> Error {
         let Some(ownership) = ownership else { return std::future::pending().await };
-        let mut consumers = ownership.consumers.clone();
+        let mut bell = ownership.bell.clone();
         loop {
-            let still =
-                owned(&consumers.borrow_and_update(), &ownership.name, ownership.generation);
+            // Heard before looking: what happens later rings again.
+            if let Some(bell) = &mut bell {
+                bell.borrow_and_update();
+            }
+            let still = owned(&ownership.consumers.borrow(), &ownership.name, ownership.generation);
             if let Err(error) = still {
                 return error;
             }
-            if consumers.changed().await.is_err() {
+            let rung = match &mut bell {
+                Some(bell) => bell.changed().await.is_ok(),
+                None => false,
+            };
+            if !rung {
                 return std::future::pending().await;
             }
         }
@@ -196,7 +213,7 @@ impl Ownership {
 }
 
 fn find(consumers: &ConsumerMap, name: &ConsumerName) -> Result<Arc<Consumer>> {
-    let found = consumers.get(name).map(Arc::clone);
+    let found = consumers.get(name).map(|kept| Arc::clone(&kept.consumer));
     found.ok_or_else(|| Error::not_found(format!("there is no consumer {name}")))
 }
 
@@ -238,7 +255,8 @@ impl Committer {
     }
 
     async fn commit(&self, submissions: impl Iterator<Item = Submission>) {
-        let (mut next, now) = (self.consumers.borrow().clone(), Timestamp::now());
+        let (before, now) = (self.consumers.borrow().clone(), Timestamp::now());
+        let mut next = before.clone();
         let (mut writes, mut answers) = (BTreeMap::new(), Vec::new());
         for Submission { edit, answer } in submissions {
             let outcome = self.make(&mut next, edit, now).map(|(consumer, write)| {
@@ -247,6 +265,8 @@ impl Committer {
             });
             answers.push((answer, outcome));
         }
+        let bells = writes.keys().filter_map(|name| bell_of(name, &before, &next));
+        let bells: Vec<_> = bells.collect();
         if !writes.is_empty() {
             let (store, writes) = (self.store.clone(), writes.into_values().collect::<Vec<_>>());
             let write = move || store.write_consumers(&writes);
@@ -264,6 +284,9 @@ impl Committer {
                 return;
             }
             self.consumers.send_replace(next);
+            for bell in bells {
+                bell.send_replace(());
+            }
         }
         for (answer, outcome) in answers {
             let _ = answer.send(outcome);
@@ -328,8 +351,8 @@ impl Committer {
         new: &Consumer,
     ) -> Result<(Arc<Consumer>, Option<ConsumerWrite>)> {
         if let Some(there) = map.get(&new.name) {
-            if new.request_id.is_some() && new.request_id == there.request_id {
-                return Ok((Arc::clone(there), None));
+            if new.request_id.is_some() && new.request_id == there.consumer.request_id {
+                return Ok((Arc::clone(&there.consumer), None));
             }
             let detail = format!("there is a consumer {} already", new.name);
             return Err(Error::new(ErrorKind::AlreadyExists, detail));
@@ -342,9 +365,23 @@ impl Committer {
     }
 }
 
+/// The bell to ring for a consumer, where an owner of before may not be it any more.
+fn bell_of(
+    name: &ConsumerName,
+    before: &ConsumerMap,
+    after: &ConsumerMap,
+) -> Option<Arc<watch::Sender<()>>> {
+    let kept = before.get(name)?;
+    let standing = |kept: &Kept| (kept.consumer.generation, kept.consumer.paused);
+    let changed = after.get(name).map(standing) != Some(standing(kept));
+    changed.then(|| Arc::clone(&kept.bell))
+}
+
 fn put(map: &mut ConsumerMap, consumer: Consumer) -> (Arc<Consumer>, Option<ConsumerWrite>) {
     let consumer = Arc::new(consumer);
-    map.insert(consumer.name.clone(), Arc::clone(&consumer));
+    let bell = map.get(&consumer.name).map(|kept| Arc::clone(&kept.bell));
+    let kept = Kept { consumer: Arc::clone(&consumer), bell: bell.unwrap_or_default() };
+    map.insert(consumer.name.clone(), kept);
     let write = ConsumerWrite::Put(Arc::clone(&consumer));
     (consumer, Some(write))
 }

@@ -1,8 +1,11 @@
 //! What a consumer promises, over a small engine.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::*;
 use crate::engine::changes::FeedItem;
 use crate::engine::small::Small;
+use crate::log::ChangeLog;
 use crate::types::Limits;
 
 fn name(text: &str) -> ConsumerName {
@@ -280,6 +283,181 @@ async fn names_are_unique_and_numbers_limited_and_retries_safe() {
     assert_eq!((names, second.next_token), (["b".to_owned(), "c".to_owned()], None));
     let wrong = engine.list_consumers(page(Some("no name".to_owned()))).await;
     assert_eq!(wrong.expect_err("wrong").violations[0].field, "page_token");
+}
+
+/// A counter among the metrics.
+async fn counted(small: &Small, counter: &str) -> u64 {
+    let text = small.engine.metrics().await.expect("numbers");
+    let mut values = text.lines().filter_map(|line| line.strip_prefix(counter)?.strip_prefix(' '));
+    values.next().expect("there").parse().expect("a number")
+}
+
+#[tokio::test]
+async fn a_pull_that_waits_is_not_woken_by_what_does_not_concern_it() {
+    let small = small().await;
+    let event_types = vec![EventType::LibraryDeleted];
+    let selective = NewConsumer { event_types, start: StartAt::Now, ..new("c") };
+    small.engine.create_consumer(selective, None).await.expect("created");
+    let polls = Arc::new(AtomicU64::new(0));
+    let (engine, counter) = (small.engine.clone(), Arc::clone(&polls));
+    let waiting = tokio::spawn(async move {
+        let (consumer, wait) = (name("c"), Duration::from_secs(50));
+        let request = PullRequest { wait, ..PullRequest::default() };
+        let mut pull = std::pin::pin!(engine.pull_events(&consumer, request));
+        std::future::poll_fn(|context| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            pull.as_mut().poll(context)
+        })
+        .await
+    });
+    while small.engine.inner.feed.num_interests() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let before = polls.load(Ordering::SeqCst);
+    let tail = small.change(20).await;
+    assert_eq!(polls.load(Ordering::SeqCst), before);
+    let reads = counted(&small, "arrwdb_feed_window_reads_total").await;
+    small.engine.delete_library(&small.library(), None).await.expect("deleted");
+    let pulled = waiting.await.expect("no panic").expect("pulled");
+    assert_eq!(revisions(&pulled), [tail.0 + 1]);
+    let read = counted(&small, "arrwdb_feed_window_reads_total").await - reads;
+    assert_eq!(read, 1, "what does not concern it is not read");
+    assert_eq!(small.engine.inner.feed.num_interests(), 0, "it listens no more");
+}
+
+#[tokio::test]
+async fn a_pull_whose_wait_is_over_has_passed_over_what_does_not_concern_it() {
+    let small = small().await;
+    let event_types = vec![EventType::LibraryDeleted];
+    let selective = NewConsumer { event_types, start: StartAt::Now, ..new("c") };
+    small.engine.create_consumer(selective, None).await.expect("created");
+    let request = PullRequest { wait: Duration::from_secs(50), ..PullRequest::default() };
+    let consumer = name("c");
+    let pull = small.engine.pull_events(&consumer, request);
+    let ended = async {
+        while small.engine.inner.feed.num_interests() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let tail = small.change(3).await;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::resume();
+        tail
+    };
+    let (pulled, tail) = tokio::join!(pull, ended);
+    let pulled = pulled.expect("pulled");
+    assert_eq!(revisions(&pulled), [0_u64; 0]);
+    let next = pulled.next_cursor;
+    assert_eq!((next, next.revision), (pulled.tail_cursor, tail));
+    assert_eq!(next, small.engine.cursor_after(tail).await.expect("known"));
+    let view = small.engine.get_consumer(&consumer).await.expect("there");
+    assert_eq!((view.consumer.cursor, view.lag), (next, ConsumerLag::default()));
+}
+
+/// A consumer to which nothing passes, behind twelve changes that are looked at one by one.
+async fn far_behind(look_ms: u64) -> (Small, Revision) {
+    let small = Small::open(|limits| {
+        limits.events_page_changes_max = 1;
+        limits.consumer_look_ms = look_ms;
+    })
+    .await;
+    let filter = Some("event.type == \"library.deleted\"".to_owned());
+    let filtered = NewConsumer { filter, ..new("c") };
+    small.engine.create_consumer(filtered, None).await.expect("created");
+    let tail = small.change(11).await;
+    (small, tail)
+}
+
+#[tokio::test]
+async fn a_pull_that_does_not_wait_looks_no_longer_than_its_limit() {
+    let (small, _) = far_behind(0).await;
+    for through in 1..=3 {
+        let pulled = pull(&small, None, 9).await.expect("pulled");
+        assert_eq!(revisions(&pulled), [0_u64; 0]);
+        assert!(pulled.next_cursor < pulled.tail_cursor, "read on");
+        let view = small.engine.get_consumer(&name("c")).await.expect("there");
+        assert_eq!(view.consumer.cursor, pulled.next_cursor);
+        assert_eq!(view.consumer.cursor.revision, Revision(through), "one page");
+    }
+}
+
+#[tokio::test]
+async fn a_pull_that_passes_over_much_keeps_its_place_on_the_way() {
+    let (small, tail) = far_behind(1 << 40).await;
+    let pulled = pull(&small, None, 9).await.expect("pulled");
+    assert_eq!(pulled.next_cursor.revision, tail);
+    let acknowledged = counted(&small, "arrwdb_consumer_acknowledgements_total").await;
+    assert!(acknowledged >= 12, "one a page: {acknowledged}");
+    let (small, _) = far_behind(1 << 40).await;
+    let first = small.engine.get_consumer(&name("c")).await.expect("there").consumer.cursor;
+    let cursor = Some(first);
+    let ahead = PullRequest { cursor, ..PullRequest::default() };
+    let pulled = small.engine.pull_events(&name("c"), ahead).await.expect("pulled");
+    assert_eq!(pulled.next_cursor, pulled.tail_cursor);
+    let view = small.engine.get_consumer(&name("c")).await.expect("there");
+    assert_eq!(view.consumer.cursor, first, "reading ahead acknowledges nothing");
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Wakes(AtomicU64);
+
+impl std::task::Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn an_owner_is_woken_only_when_it_may_be_one_no_more() {
+    let small = small().await;
+    let (engine, consumer) = (&small.engine, name("c"));
+    for consumer in ["c", "other"] {
+        engine.create_consumer(new(consumer), None).await.expect("created");
+    }
+    let pulled = pull(&small, None, 9).await.expect("pulled");
+    let kept = engine.get_consumer(&consumer).await.expect("there").consumer;
+    let ownership = Ownership::new(&engine.inner.consumers, &kept);
+    let mut lost = std::pin::pin!(Ownership::lost(Some(Arc::new(ownership))));
+    let wakes = Arc::new(Wakes::default());
+    let waker = std::task::Waker::from(Arc::clone(&wakes));
+    let mut context = std::task::Context::from_waker(&waker);
+    assert!(lost.as_mut().poll(&mut context).is_pending());
+    let done = pulled.next_cursor;
+    engine.acknowledge_events(&consumer, pulled.generation, done).await.expect("acknowledged");
+    engine.seek_consumer(&name("other"), StartAt::Begin).await.expect("moved");
+    engine.pause_consumer(&name("other"), true).await.expect("paused");
+    engine.delete_consumer(&name("other")).await.expect("gone");
+    assert_eq!(wakes.0.load(Ordering::SeqCst), 0);
+    engine.delete_consumer(&consumer).await.expect("gone");
+    assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
+    // Also where there is one of its name again.
+    engine.create_consumer(new("c"), None).await.expect("created");
+    let std::task::Poll::Ready(error) = lost.as_mut().poll(&mut context) else {
+        panic!("it owns nothing any more")
+    };
+    assert_eq!(error.kind, ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_too_late_counts_only_if_it_was_of_this_log() {
+    let small = Small::open(|limits| limits.retention_age_ms = 1).await;
+    small.change(8).await;
+    small.engine.create_consumer(new("c"), None).await.expect("created");
+    let pulled = pull(&small, None, 2).await.expect("pulled");
+    let own = pulled.next_cursor;
+    assert_eq!(own.revision, Revision(2));
+    small.log.trim(Revision(6)).await.expect("trimmed");
+    assert_eq!(small.floor().await, Revision(7));
+    let foreign = Cursor { epoch: crate::types::Epoch(1), revision: Revision(3), ..own };
+    assert!(foreign.epoch < own.epoch);
+    let acknowledge = async |cursor| {
+        let engine = &small.engine;
+        let view = engine.acknowledge_events(&name("c"), pulled.generation, cursor).await;
+        view.map(|view| view.consumer.cursor)
+    };
+    assert_eq!(kind(acknowledge(foreign).await), ErrorKind::CursorExpired);
+    assert_eq!(acknowledge(own).await, Ok(own), "dealt with, if late");
 }
 
 async fn follow(small: &Small, generation: Option<u64>, owner: &str) -> Result<Subscription> {

@@ -232,6 +232,37 @@ enum Binding {
 }
 
 impl Expr {
+    /// The fields that it looks at, each once.
+    #[must_use]
+    pub fn fields(&self) -> Vec<&Field> {
+        let mut fields = Vec::new();
+        self.collect_fields(&mut fields);
+        fields
+    }
+
+    fn collect_fields<'a>(&'a self, fields: &mut Vec<&'a Field>) {
+        match self {
+            Self::Literal(_) => {}
+            Self::Field(field) | Self::Has(field) => {
+                if !fields.contains(&field) {
+                    fields.push(field);
+                }
+            }
+            Self::Size(of) | Self::Not(of) | Self::Negate(of) => of.collect_fields(fields),
+            Self::And(terms) | Self::Or(terms) => {
+                terms.iter().for_each(|term| term.collect_fields(fields));
+            }
+            Self::Arithmetic(_, left, right)
+            | Self::Compare(_, left, right)
+            | Self::In(left, right)
+            | Self::StartsWith(left, right)
+            | Self::Contains(left, right) => {
+                left.collect_fields(fields);
+                right.collect_fields(fields);
+            }
+        }
+    }
+
     /// Whether it looks at a field.
     pub(super) fn reads(&self, name: Name) -> bool {
         match self {

@@ -115,6 +115,13 @@ impl Filter {
     }
 }
 
+impl Expr {
+    /// Whether it is true of these fields, as a filter of its own would be.
+    pub fn holds(&self, fields: &impl Fields) -> bool {
+        eval::truth(self, fields) == Truth::True
+    }
+}
+
 impl fmt::Display for Filter {
     /// In a canonical form that parses to the same filter (though brackets that it adds may take
     /// it beyond the limits).

@@ -53,7 +53,7 @@ pub(in crate::api::http) struct SearchIn {
     exact: Option<bool>,
     min_revision: Option<String>,
     timeout_ms: Option<u64>,
-    filter: Option<IgnoredAny>,
+    filter: Option<String>,
     ef: Option<IgnoredAny>,
 }
 
@@ -65,7 +65,7 @@ struct QueryIn {
     embedding: Option<Vec<f32>>,
     k: Option<usize>,
     distance_threshold: Option<f32>,
-    filter: Option<IgnoredAny>,
+    filter: Option<String>,
     ef: Option<IgnoredAny>,
 }
 
@@ -82,7 +82,6 @@ impl SearchIn {
                 (Some(_), Some(_)) => Err(Error::invalid(name, "is given twice")),
             }
         }
-        params.refuse("filter")?;
         params.refuse("ef")?;
         set("query", &mut self.query, params.take("query"))?;
         let embedding = params.take("embedding").as_deref().map(numbers).transpose()?;
@@ -90,6 +89,7 @@ impl SearchIn {
         set("k", &mut self.k, params.number("k", "a whole number")?)?;
         let threshold = params.number("distance_threshold", "a number")?;
         set("distance_threshold", &mut self.distance_threshold, threshold)?;
+        set("filter", &mut self.filter, params.take("filter"))?;
         set("include_text", &mut self.include_text, params.flag("include_text")?)?;
         set("exact", &mut self.exact, params.flag("exact")?)?;
         set("min_revision", &mut self.min_revision, params.take("min_revision"))?;
@@ -103,7 +103,7 @@ impl SearchIn {
         self.queries.is_some()
     }
 
-    /// The request. `k` and `distance_threshold` beside `queries` stand for those that lack them.
+    /// The request. `k`, `distance_threshold` and `filter` beside `queries` stand for those that lack them.
     pub(in crate::api::http) fn into_request(
         self,
         k_max: usize,
@@ -121,7 +121,7 @@ impl SearchIn {
             embedding: self.embedding,
             k: self.k,
             distance_threshold: self.distance_threshold,
-            filter: self.filter,
+            filter: None,
             ef: self.ef,
         };
         Ok(SearchRequest {
@@ -130,6 +130,7 @@ impl SearchIn {
                 None => vec![one.into_query()?],
                 Some(queries) => several(queries, &one, limits)?,
             },
+            filter: given(self.filter),
             include_text: self.include_text.unwrap_or(true),
             exact: self.exact.unwrap_or_default(),
             k_max,
@@ -162,10 +163,9 @@ fn several(queries: Vec<QueryIn>, common: &QueryIn, limits: &Limits) -> Result<V
 
 impl QueryIn {
     fn refuse_unserved(&self) -> Result<()> {
-        match (self.filter, self.ef) {
-            (None, None) => Ok(()),
-            (Some(_), _) => Err(unimplemented("filter")),
-            (None, Some(_)) => Err(unimplemented("ef")),
+        match self.ef {
+            None => Ok(()),
+            Some(_) => Err(unimplemented("ef")),
         }
     }
 
@@ -182,8 +182,14 @@ impl QueryIn {
         if self.distance_threshold.is_some_and(|threshold| !threshold.is_finite()) {
             return Err(Error::invalid("distance_threshold", "must be finite"));
         }
-        Ok(SearchQuery { by, k: self.k, distance_threshold: self.distance_threshold })
+        let (k, distance_threshold) = (self.k, self.distance_threshold);
+        Ok(SearchQuery { by, k, distance_threshold, filter: given(self.filter) })
     }
+}
+
+/// An empty filter is none, as in the query string.
+fn given(filter: Option<String>) -> Option<String> {
+    filter.filter(|filter| !filter.is_empty())
 }
 
 /// Numbers of a query string: separated by commas, in brackets or not.
@@ -212,7 +218,8 @@ mod tests {
     }
 
     fn text(query: &str) -> SearchQuery {
-        SearchQuery { by: QueryBy::Text(query.into()), k: None, distance_threshold: None }
+        let by = QueryBy::Text(query.into());
+        SearchQuery { by, k: None, distance_threshold: None, filter: None }
     }
 
     #[test]
@@ -242,24 +249,29 @@ mod tests {
     #[test]
     fn the_query_string_and_the_body_say_the_same() {
         let query = "query=red+fox&k=3&distance_threshold=0.5&include_text=false&exact=true\
-                     &min_revision=7&timeout_ms=20";
+                     &min_revision=7&timeout_ms=20&filter=chunk.index+%3D%3D+0";
         let body = r#"{"query":"red fox","k":3,"distance_threshold":0.5,"include_text":false,
-                       "exact":true,"min_revision":"7","timeout_ms":20}"#;
+                       "exact":true,"min_revision":"7","timeout_ms":20,
+                       "filter":"chunk.index == 0"}"#;
         let parsed = request(query, "").expect("valid");
         assert_eq!(Ok(&parsed), request("", body).as_ref());
         assert_eq!(parsed.at.min_revision, Some(Revision(7)));
         assert_eq!(parsed.queries[0].k, Some(3));
+        assert_eq!(parsed.filter.as_deref(), Some("chunk.index == 0"));
+        let none = request("filter=", r#"{"query":"a","filter":""}"#).expect("valid");
+        assert_eq!((none.filter, none.queries), (None, vec![text("a")]));
         let vector = request("embedding=[1,-2.5]", "").expect("valid").queries;
         assert_eq!(vector[0].by, QueryBy::Embedding(vec![1.0, -2.5]));
     }
 
     #[test]
     fn several_queries_share_what_they_do_not_say() {
-        let body = r#"{"queries":[{"query":"a"},{"query":"b","k":2}],"k":5}"#;
-        let queries = request("", body).expect("valid").queries;
-        let expected =
-            [SearchQuery { k: Some(5), ..text("a") }, SearchQuery { k: Some(2), ..text("b") }];
-        assert_eq!(queries, expected);
+        let body = r#"{"queries":[{"query":"a"},{"query":"b","k":2,"filter":"false"}],"k":5,
+                       "filter":"true"}"#;
+        let request = request("", body).expect("valid");
+        let own = SearchQuery { k: Some(2), filter: Some("false".into()), ..text("b") };
+        assert_eq!(request.queries, [SearchQuery { k: Some(5), ..text("a") }, own]);
+        assert_eq!(request.filter.as_deref(), Some("true"));
     }
 
     #[test]
@@ -270,6 +282,8 @@ mod tests {
             ("", r#"{"query":"a","embedding":[1]}"#, "embedding"),
             ("k=1", r#"{"query":"a","k":1}"#, "k"),
             ("", r#"{"query":"a","k":-1}"#, "k"),
+            ("", r#"{"query":"a","filter":1}"#, "filter"),
+            ("filter=true", r#"{"query":"a","filter":"true"}"#, "filter"),
             ("", r#"{"query":"a","limit":1}"#, "limit"),
             ("query=a&limit=1", "", "limit"),
             ("query=a&distance_threshold=NaN", "", "distance_threshold"),
@@ -287,12 +301,7 @@ mod tests {
 
     #[test]
     fn what_is_not_served_yet_says_so() {
-        for (query, body) in [
-            ("query=a&filter=x", ""),
-            ("query=a&ef=9", ""),
-            ("", r#"{"query":"a","filter":"x"}"#),
-            ("", r#"{"queries":[{"query":"a","ef":9}]}"#),
-        ] {
+        for (query, body) in [("query=a&ef=9", ""), ("", r#"{"queries":[{"query":"a","ef":9}]}"#)] {
             let error = request(query, body).expect_err("not served");
             assert_eq!(error.kind, ErrorKind::Unimplemented);
         }
