@@ -265,7 +265,7 @@ impl Engine {
     }
 
     /// The cursor to start behind; `cursor-expired` or `cursor-unknown` where there is none.
-    async fn start_cursor(&self, start: StartAt) -> Result<Cursor> {
+    pub(super) async fn start_cursor(&self, start: StartAt) -> Result<Cursor> {
         let bounds = self.inner.log.bounds().await.map_err(log_error)?;
         let tail = self.inner.feed.tail().revision;
         let revision = match start {
