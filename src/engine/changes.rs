@@ -11,12 +11,12 @@ use std::time::Duration;
 use super::feed::Progress;
 use super::resume::{check_cursor, check_revision, epoch_of, expired, unknown};
 use super::run::Run;
-use super::select::{Effort, Stop};
+use super::select::{Effort, Room, Stop};
 use super::{Engine, ReadAt};
 use crate::log::ReadError;
 use crate::types::{
-    Cursor, Error, ErrorKind, EventType, Filter, LibraryId, LibraryRef, Result, Revision, StartAt,
-    Timestamp,
+    ChangeKind, Cursor, Error, ErrorKind, EventType, Filter, Library, LibraryId, LibraryRef,
+    Result, Revision, StartAt, Timestamp,
 };
 
 pub use super::run::{FORMATS_MAX, Format};
@@ -132,8 +132,9 @@ impl Engine {
     }
 
     /// Reads past events: at most `limit` (`None`: `limits.page_size_default`; more than
-    /// `limits.events_per_page_max` is that limit). Never waits for new ones. Looks at a bounded
-    /// number of changes, and at so many events as its filter can be asked of in some tenth of a
+    /// `limits.events_per_page_max` is that limit), and fewer rather than more than
+    /// `limits.reply_bytes_target` of them. Never waits for new ones. Reads a bounded part of the
+    /// log, and looks at so many events as its filter can be asked of in some tenth of a
     /// second: where few events pass the filter, a page may have few or none and yet
     /// its `next_cursor` goes on.
     pub async fn list_events(
@@ -162,19 +163,20 @@ impl Engine {
         let tail = self.inner.feed.tail();
         let (filter, mut position) = self.start(request).await?;
         let tail_cursor = self.cursor_after(tail.revision).await?;
-        let (mut changes, mut count, mut looked_at, mut turns) = (Vec::new(), 0, 0, 0);
+        let (mut changes, mut looked_at, mut turns) = (Vec::new(), 0, 0);
+        let mut room = Room::new(limit, limits.reply_bytes_target);
         let mut effort = Effort::default();
-        'read: while looked_at < limits.events_page_changes_max {
+        'read: while looked_at < limits.events_page_read_bytes_max {
             let after = position.whole_before();
             let Some(run) = self.run_after(after, tail.revision).await? else { break };
             // Filters take time: others have their turn after each run.
             tokio::task::yield_now().await;
             let heads = run.heads_after(after);
-            looked_at += heads.len();
+            looked_at += run.bytes();
             for head in heads {
                 let mut selected = Selected::new(head);
                 let stop = loop {
-                    match selected.judge(&filter, &mut position, limit - count, &mut effort) {
+                    match selected.judge(&filter, &mut position, Some(&mut room), &mut effort) {
                         Stop::Spent if turns < limits.events_page_turns_max => {
                             (turns, effort) = (turns + 1, Effort::default());
                             tokio::task::yield_now().await;
@@ -182,11 +184,10 @@ impl Engine {
                         stop @ (Stop::Spent | Stop::End | Stop::Full) => break stop,
                     }
                 };
-                count += selected.num_events();
                 if selected.num_events() > 0 {
                     changes.push(selected);
                 }
-                if stop != Stop::End || count == limit {
+                if stop != Stop::End || room.is_full() {
                     break 'read;
                 }
             }
@@ -237,8 +238,9 @@ impl Engine {
     ///
     /// A library that is gone still has a past: an id need not exist; `not-found` for a name that
     /// does not. `cursor-expired` or `cursor-unknown` where there is no such start; also where a
-    /// name is followed from a cursor older than the library that has it: an earlier one of that
-    /// name may have been what the cursor's owner followed, and its end would never be told.
+    /// name is followed from a cursor of a time when another library, or none, had it: that other
+    /// one may have been what the cursor's owner followed, and what became of it would never be
+    /// told.
     pub(super) async fn start_in(
         &self,
         library: Option<&LibraryRef>,
@@ -250,18 +252,45 @@ impl Engine {
             Some(name) => Arc::clone(self.inner.published.load().library(name)?),
         };
         let cursor = self.start_cursor(start).await?;
-        if matches!(start, StartAt::Cursor(_) | StartAt::Revision(_)) {
-            let created_at = named.library.created_at;
-            let created = self.inner.log.seek(created_at).await.map_err(log_error)?;
-            if cursor.whole_before() < created {
-                return Err(unknown(&format!(
-                    "is older than the library {:?}, created at {created_at}, and what had that \
-                     name before is another one (which its id would follow)",
-                    named.library.name.as_str(),
-                )));
-            }
+        let from = cursor.whole_before();
+        if matches!(start, StartAt::Cursor(_) | StartAt::Revision(_))
+            && !self.was_named(&named.library, from).await?
+        {
+            return Err(unknown(&format!(
+                "is of revision {from}, when it was not yet this library that had the name {:?} \
+                 (its id can be followed from there)",
+                named.library.name.as_str(),
+            )));
         }
         Ok((Some(named.library.id), cursor))
+    }
+
+    /// Whether a library has had its name ever since the change after `from`: its updates behind
+    /// that are read, newest first, each of which knows the one before it. Of one that was updated
+    /// very often meanwhile it is not known, and denied.
+    async fn was_named(&self, library: &Library, from: Revision) -> Result<bool> {
+        let mut changed = library.revision;
+        for _ in 0..self.inner.limits.library_updates_looked_at_max {
+            if changed <= from {
+                return Ok(true);
+            }
+            let before = Revision(changed.0.saturating_sub(1));
+            let heads = self.inner.log.read_heads(before, 1).await;
+            let heads = match heads {
+                Ok(heads) => heads,
+                Err(error) => return Err(self.read_error(error).await),
+            };
+            // Nothing was there right behind what comes right before its creation.
+            let change = heads.first().filter(|head| head.revision == changed);
+            match change.map(|head| &head.kind) {
+                Some(ChangeKind::LibraryUpdated { before, .. }) if before.name == library.name => {
+                    changed = before.revision;
+                }
+                Some(ChangeKind::LibraryCreated { .. }) => return Ok(before <= from),
+                _ => return Ok(false),
+            }
+        }
+        Ok(false)
     }
 
     /// The cursor to start behind; `cursor-expired` or `cursor-unknown` where there is none.

@@ -280,14 +280,14 @@ fn read_document(
 pub(super) fn document_bytes(document: &Document) -> usize {
     let chunk = |chunk: &Chunk| {
         let vector = chunk.vector.as_ref().map_or(0, |vector| 4 * vector.as_slice().len());
-        chunk.text.len() + chunk.head.metadata.as_json().len() + vector + 80
+        chunk.text.len() + chunk.head.metadata.message_bytes() + vector + 80
     };
     let head = &document.head;
     let tags: usize = head.tags.iter().map(|tag| tag.len() + 4).sum();
     512 + head.title.len()
         + head.author.len()
         + head.source_url.len()
-        + head.metadata.as_json().len()
+        + head.metadata.message_bytes()
         + tags
         + document.chunks.iter().map(chunk).sum::<usize>()
 }

@@ -2,16 +2,27 @@
 //! readers close together share one pass over the log.
 //!
 //! The log is read by one reader at a time; those that wait for their turn find what the one
-//! before them read. So a thousand readers that come back at one cursor read the log once. One run
-//! that is larger than the cache is kept beside it.
+//! before them read. So a thousand readers that come back at one cursor read the log once.
+//!
+//! A run that would take up much of the cache, which is one change of many chunks, is kept beside
+//! it, one at a time: its readers come back to it for each piece. Those that want another large one
+//! wait until it was not used for a while, or for long enough; else readers at different places
+//! would have every large run read and encoded anew for every piece.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::metrics::Metrics;
 use super::run::Run;
 use crate::log::{ChangeLog, ReadError};
 use crate::types::{Limits, Revision};
+
+/// The part of the cache that a run may take up without counting as large.
+const LARGE_SHARE: usize = 8;
 
 /// What was read last.
 #[derive(Debug)]
@@ -19,6 +30,8 @@ pub(super) struct Past {
     cache: Mutex<Cache>,
     /// Whoever holds it reads the log.
     turn: tokio::sync::Mutex<()>,
+    /// Tells that another large run has its turn.
+    changed: Notify,
     bytes_max: usize,
     read_bytes_target: usize,
 }
@@ -30,9 +43,36 @@ struct Cache {
     /// Oldest first.
     order: VecDeque<Revision>,
     bytes: usize,
-    /// The run read last that is larger than all of these may be, and the revision after which it
-    /// was read: its readers come back to it for each piece.
-    large: Option<(Revision, Arc<Run>)>,
+    large: Option<Large>,
+}
+
+/// The large run that has its turn.
+#[derive(Debug)]
+struct Large {
+    /// The revision after which it was read.
+    after: Revision,
+    run: Arc<Run>,
+    since: Instant,
+    used: Instant,
+}
+
+/// How long a large run is unused before another one may take its place: its readers are slow, or
+/// through with it.
+const LARGE_IDLE: Duration = Duration::from_millis(100);
+/// How long one has its place while others wait, used or not: fast readers get through some tens of
+/// megabytes.
+const LARGE_TURN: Duration = Duration::from_secs(1);
+
+impl Large {
+    fn has_next(&self, after: Revision) -> bool {
+        self.after <= after && self.run.last() > after
+    }
+
+    /// How long its turn goes on, as things stand.
+    fn left(&self, now: Instant) -> Duration {
+        let end = (self.used + LARGE_IDLE).min(self.since + LARGE_TURN);
+        end.saturating_duration_since(now)
+    }
 }
 
 impl Past {
@@ -40,6 +80,7 @@ impl Past {
         Self {
             cache: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
+            changed: Notify::new(),
             bytes_max: limits.feed_cache_bytes_max,
             read_bytes_target: limits.feed_read_bytes_target,
         }
@@ -57,31 +98,77 @@ impl Past {
         if after >= tail {
             return Ok(None);
         }
-        if let Some(run) = self.known(after) {
-            metrics.read_shared();
-            return Ok(Some(run));
+        let mut wants_large = false;
+        loop {
+            if let Some(run) = self.known(after) {
+                metrics.read_shared();
+                return Ok(Some(run));
+            }
+            if wants_large {
+                self.other_turn(after).await;
+            }
+            let _turn = self.turn.lock().await;
+            if let Some(run) = self.known(after) {
+                metrics.read_shared();
+                return Ok(Some(run));
+            }
+            if wants_large && !self.may_take_turn() {
+                continue;
+            }
+            metrics.read_log();
+            let mut heads = log.read_heads(after, self.read_bytes_target).await?;
+            // The log may hold what is durable and not yet applied: nobody sees that.
+            heads.truncate(heads.partition_point(|head| head.revision <= tail));
+            let runs = Run::cut(&heads);
+            let Some(first) = runs.first().cloned() else { return Ok(None) };
+            wants_large = self.is_large(&first);
+            self.keep(after, runs);
+            if !wants_large {
+                return Ok(Some(first));
+            }
         }
-        let _turn = self.turn.lock().await;
-        if let Some(run) = self.known(after) {
-            metrics.read_shared();
-            return Ok(Some(run));
+    }
+
+    fn is_large(&self, run: &Run) -> bool {
+        run.bytes() > self.bytes_max / LARGE_SHARE
+    }
+
+    /// Whether the place of the large run is free, or its turn over.
+    fn may_take_turn(&self) -> bool {
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.large.as_ref().is_none_or(|large| large.left(Instant::now()).is_zero())
+    }
+
+    /// Waits until the large run's turn is over, or another has it.
+    async fn other_turn(&self, after: Revision) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // Heard from here on.
+            changed.as_mut().enable();
+            let left = {
+                let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+                let large = cache.large.as_ref().filter(|large| !large.has_next(after));
+                large.map_or(Duration::ZERO, |large| large.left(Instant::now()))
+            };
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep(left) => {}
+            }
         }
-        metrics.read_log();
-        let mut heads = log.read_heads(after, self.read_bytes_target).await?;
-        // The log may hold what is durable and not yet applied: nobody sees that.
-        heads.truncate(heads.partition_point(|head| head.revision <= tail));
-        let runs = Run::cut(&heads);
-        let first = runs.first().cloned();
-        self.keep(after, runs);
-        Ok(first)
     }
 
     fn known(&self, after: Revision) -> Option<Arc<Run>> {
-        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let large = cache.large.iter().map(|(from, run)| (from, run));
-        let mut runs = cache.runs.range(..=after).next_back().into_iter().chain(large);
-        let has_next = |(from, run): &(&Revision, &Arc<Run>)| **from <= after && run.last() > after;
-        runs.find(has_next).map(|(_, run)| Arc::clone(run))
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(large) = cache.large.as_mut().filter(|large| large.has_next(after)) {
+            large.used = Instant::now();
+            return Some(Arc::clone(&large.run));
+        }
+        let (_, run) = cache.runs.range(..=after).next_back()?;
+        (run.last() > after).then(|| Arc::clone(run))
     }
 
     fn keep(&self, after: Revision, runs: Vec<Arc<Run>>) {
@@ -89,8 +176,12 @@ impl Past {
         let mut after = after;
         for run in runs {
             let last = run.last();
-            if run.bytes() > self.bytes_max {
-                cache.large = Some((after, run));
+            if self.is_large(&run) {
+                let now = Instant::now();
+                if cache.large.as_ref().is_none_or(|large| large.left(now).is_zero()) {
+                    cache.large = Some(Large { after, run, since: now, used: now });
+                    self.changed.notify_waiters();
+                }
                 after = last;
                 continue;
             }
@@ -219,17 +310,54 @@ mod tests {
         let log = Counted::with(2_000).await;
         let limits = Limits {
             feed_read_bytes_target: 4 << 10,
-            feed_cache_bytes_max: 10_000,
+            feed_cache_bytes_max: 140_000,
             ..Limits::default()
         };
         let past = Past::new(&limits);
         for _ in 0..2 {
             assert_eq!(read_all(&past, &log, 0, 2_000).await, Vec::from_iter(1..=2_000));
             let cache = past.cache.lock().expect("not poisoned");
-            assert!(cache.bytes <= 10_000, "{}", cache.bytes);
+            assert!(cache.bytes <= 140_000, "{}", cache.bytes);
             assert_eq!(cache.runs.len(), cache.order.len());
             assert_eq!(cache.bytes, cache.runs.values().map(|run| run.bytes()).sum::<usize>());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_runs_have_their_turn_one_after_the_other() {
+        let log = Counted::with(200).await;
+        // A run for each change, and each of them is large.
+        let limits =
+            Limits { feed_read_bytes_target: 1, feed_cache_bytes_max: 100, ..Limits::default() };
+        let past = Past::new(&limits);
+        let metrics = Metrics::new();
+        let (first, second) = (Revision(0), Revision(100));
+        let read = async |after| {
+            let run = past.read(&log, after, Revision(200), &metrics).await;
+            run.expect("readable").expect("a run").first()
+        };
+        let begun = Instant::now();
+        assert_eq!(read(first).await, Revision(1));
+        // The one that has its turn is read on, whoever else waits meanwhile.
+        let reading = async {
+            for _ in 0..50 {
+                assert_eq!(read(first).await, Revision(1));
+                tokio::time::sleep(LARGE_IDLE / 2).await;
+            }
+        };
+        let waiting = async {
+            assert_eq!(read(second).await, Revision(101));
+            assert!(begun.elapsed() >= LARGE_TURN, "{:?}", begun.elapsed());
+            assert!(begun.elapsed() < LARGE_TURN + LARGE_IDLE, "{:?}", begun.elapsed());
+        };
+        tokio::join!(reading, waiting);
+        // Back and forth a few times in these seconds, not for each read.
+        let reads = log.reads.load(Ordering::Relaxed);
+        assert!(reads <= 10, "{reads} reads");
+        // One that nobody reads on is no reason to wait for long.
+        let begun = Instant::now();
+        assert_eq!(read(second).await, Revision(101));
+        assert!(begun.elapsed() <= LARGE_IDLE, "{:?}", begun.elapsed());
     }
 
     #[tokio::test]

@@ -76,7 +76,8 @@ impl Retention {
         }
         // From here to the trim no consumer may be made to begin at what is about to go.
         let _gate = inner.consumers.trim_gate().await;
-        let (held, slowest) = inner.consumers.hold(&before, applied);
+        let holding = inner.consumers.hold(&before, applied);
+        let held = holding.iter().map(|(_, held)| *held).min().unwrap_or(Revision(u64::MAX));
         let through = unwanted.min(held.max(overdue)).min(self.durable);
         if through < before.floor {
             return Ok(before.floor);
@@ -87,8 +88,10 @@ impl Retention {
             inner.metrics.trimmed(bytes);
             tracing::info!(%floor, bytes, "old changes are trimmed away");
         }
-        if let Some(name) = slowest.filter(|_| held.next() < floor) {
-            let held = held.next();
+        for (name, held) in holding.iter().map(|(name, held)| (name, held.next())) {
+            if held >= floor {
+                continue;
+            }
             tracing::warn!(%name, %held, %floor, "a consumer lost changes: it held the log too long");
         }
         Ok(floor)

@@ -11,7 +11,9 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::metrics::Metrics;
-use crate::types::{ChangeHead, ChangeKind, DocumentHead, Event, Library, LibraryId, Revision};
+use crate::types::{
+    ChangeHead, ChangeKind, DocumentHead, Event, EventPayload, Library, LibraryId, Revision,
+};
 
 /// Formats that a run has room for.
 pub const FORMATS_MAX: usize = 2;
@@ -215,7 +217,29 @@ pub(super) fn document_bytes(document: &DocumentHead) -> usize {
     let texts = [&document.title, &document.author, &document.source_url];
     texts.map(String::len).iter().sum::<usize>()
         + document.tags.iter().map(|tag| tag.len() + 3).sum::<usize>()
-        + document.metadata.as_json().len()
+        + document.metadata.message_bytes()
+}
+
+/// About how many bytes an event has in a format, and hardly ever more.
+pub(super) fn event_bytes(event: &Event<'_>) -> usize {
+    let library = |library: &Library| library.description.len() + library.metadata.message_bytes();
+    EVENT_BYTES
+        + match &event.payload {
+            EventPayload::Library { library: one, before } => {
+                library(one) + before.map_or(0, library)
+            }
+            EventPayload::LibraryDeleted { library: one, .. } => library(one),
+            EventPayload::Document { document, before } => {
+                document_bytes(document) + before.map_or(0, document_bytes)
+            }
+            EventPayload::Chunk { document, chunk } => {
+                document.title.len() + chunk.metadata.message_bytes()
+            }
+            EventPayload::BatchEnded { reason, .. } => reason.map_or(0, str::len),
+            EventPayload::BatchStarted
+            | EventPayload::IndexRebuilt { .. }
+            | EventPayload::IndexOptimized { .. } => 0,
+        }
 }
 
 /// About how many bytes the events of a change have in a format.

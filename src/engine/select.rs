@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::run::event_bytes;
 use crate::types::filter::{EventFields, FieldsOf, Name};
 use crate::types::{
     ChangeHead, Cursor, DocumentHead, Event, EventPayload, EventType, Filter, LibraryId, Match,
@@ -129,6 +130,38 @@ impl Effort {
     }
 }
 
+/// What a page still has room for.
+#[derive(Debug)]
+pub(super) struct Room {
+    events: usize,
+    bytes: usize,
+    taken: bool,
+}
+
+impl Room {
+    /// For so many events, of about so many bytes; for one event in any case.
+    pub(super) fn new(events: usize, bytes: usize) -> Self {
+        Self { events, bytes, taken: false }
+    }
+
+    /// Whether no event has a place any more.
+    pub(super) fn is_full(&self) -> bool {
+        self.events == 0
+    }
+
+    /// Takes an event's place; false when it has none.
+    fn take(&mut self, event: &Event<'_>) -> bool {
+        let bytes = event_bytes(event);
+        if self.events == 0 || (self.taken && bytes > self.bytes) {
+            return false;
+        }
+        self.events -= 1;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.taken = true;
+        true
+    }
+}
+
 /// The fields that the chunk events of one document share: its metadata is parsed once for all
 /// of them.
 struct Kept<'a> {
@@ -175,13 +208,13 @@ impl Selected {
         Self { head: Arc::clone(head), passed: Vec::new() }
     }
 
-    /// Judges the events behind `position`, and moves it over them, until more than `most` pass
-    /// or the effort is spent.
+    /// Judges the events behind `position`, and moves it over them, until one passes that `room`
+    /// (`None`: endless) does not have or the effort is spent.
     pub(super) fn judge(
         &mut self,
         filter: &EventFilter,
         position: &mut Cursor,
-        most: usize,
+        mut room: Option<&mut Room>,
         effort: &mut Effort,
     ) -> Stop {
         for judged in filter.judge(&self.head, *position) {
@@ -190,7 +223,7 @@ impl Selected {
             }
             effort.add(&judged);
             if let Some(event) = &judged.passed {
-                if self.passed.len() >= most {
+                if room.as_deref_mut().is_some_and(|room| !room.take(event)) {
                     return Stop::Full;
                 }
                 self.passed.push((event.id.place(), event.matched));
@@ -255,7 +288,7 @@ mod tests {
         loop {
             let mut effort = Effort::default();
             let before = position;
-            let stop = selected.judge(&filter, &mut position, usize::MAX, &mut effort);
+            let stop = selected.judge(&filter, &mut position, None, &mut effort);
             let looked_at = head.events_after(before).count() - head.events_after(position).count();
             assert!(looked_at * EVALUATION_BYTES <= EFFORT_BYTES_MAX, "{looked_at} in one go");
             parts += 1;
@@ -268,9 +301,23 @@ mod tests {
         assert_eq!(indexes, Vec::from_iter(301..=1_000));
         // A page looks no further than to the first event that it has no room for.
         let (mut page, mut position) = (Selected::new(&head), begin());
-        let stop = page.judge(&filter, &mut position, 10, &mut Effort::default());
+        let mut room = Room::new(10, usize::MAX);
+        let stop = page.judge(&filter, &mut position, Some(&mut room), &mut Effort::default());
         assert_eq!((stop, page.num_events()), (Stop::Spent, 0));
-        let stop = page.judge(&filter, &mut position, 10, &mut Effort::default());
+        let stop = page.judge(&filter, &mut position, Some(&mut room), &mut Effort::default());
         assert_eq!((stop, page.num_events(), position.ordinal), (Stop::Full, 10, 310));
+    }
+
+    #[test]
+    fn a_page_has_one_event_however_large_and_others_as_far_as_there_are_bytes() {
+        let head = heads(vec![added("a", 100)]).remove(0);
+        let filter = EventFilter { library: None, types: u16::MAX, expression: None };
+        let each = head.events().map(|event| event_bytes(&event)).max().expect("events");
+        for (bytes, expected) in [(0, 1), (each, 1), (10 * each, 10)] {
+            let (mut page, mut position) = (Selected::new(&head), begin());
+            let mut room = Room::new(50, bytes);
+            let stop = page.judge(&filter, &mut position, Some(&mut room), &mut Effort::default());
+            assert_eq!((stop, page.num_events()), (Stop::Full, expected), "{bytes}");
+        }
     }
 }

@@ -17,7 +17,7 @@ use super::feed::{Ahead, Progress};
 use super::metrics::Metrics;
 use super::run::{Format, Run};
 use super::select::{Effort, EventFilter, Selected, Stop};
-use crate::types::{ChangeHead, Cursor, Match, Result, Timestamp};
+use crate::types::{ChangeHead, Cursor, EventType, Match, Result, Timestamp};
 
 /// Bytes at which a piece that is put together is full; it has at most one event more.
 const PIECE_BYTES_TARGET: usize = 16 << 10;
@@ -185,12 +185,8 @@ impl Subscription {
             // Heard before reading: a change that comes later rings again.
             self.bell.borrow_and_update();
             let runs = self.engine.ahead(&mut self.reader).await?;
-            // Only who takes all of a large run as it is has it encoded.
-            if let Some(format) = format
-                && self.reader.filter.expression.is_none()
-            {
-                for run in runs.iter().filter(|run| self.reader.progress.interest.may_concern(run))
-                {
+            if let Some(format) = format {
+                for run in runs.iter().filter(|run| self.reader.takes_most(run)) {
                     run.encode_apart(format, &self.reader.metrics).await;
                 }
             }
@@ -298,13 +294,22 @@ impl Reader {
         }
     }
 
+    /// Whether most of a run's events pass as they are: then it is worth encoding, also when it is
+    /// large, and large ones are one change with many chunks.
+    fn takes_most(&self, run: &Run) -> bool {
+        let chunks = EventType::ChunkAdded.bit() | EventType::ChunkDeleted.bit();
+        self.filter.expression.is_none()
+            && self.filter.types & run.types() & chunks != 0
+            && self.progress.interest.may_concern(run)
+    }
+
     /// Moves over runs, or as far as one effort goes; gives the changes that pass.
     fn changes(&mut self, runs: &[Arc<Run>]) -> Option<Vec<Selected>> {
         let (mut selected, mut effort) = (Vec::new(), Effort::default());
         for run in runs {
             for head in run.heads_after(self.position.whole_before()) {
                 let (mut one, mut position) = (Selected::new(head), self.position);
-                let stop = one.judge(&self.filter, &mut position, usize::MAX, &mut effort);
+                let stop = one.judge(&self.filter, &mut position, None, &mut effort);
                 if one.num_events() > 0 {
                     selected.push(one);
                 }
@@ -360,7 +365,7 @@ impl Reader {
             return 0;
         }
         let filter = self.filter.clone();
-        let encode = filter.expression.is_none() || !run.is_large();
+        let encode = !run.is_large() || self.takes_most(run);
         let (mut count, mut moved_to) = (0, None);
         for head in run.heads_after(self.position.whole_before()) {
             if filter.library.is_some_and(|id| id != head.library_id) {

@@ -21,8 +21,8 @@ use crate::log::{AppendError, LogBounds, ReadError};
 use crate::store::Store;
 use crate::types::{
     Change, ChangeHead, ChangeKind, DocumentId, EventType, Library, LibraryId, LibraryName,
-    LibraryRef, Metadata, Metric, NewChunk, NewContent, NewDocument, NewLibrary, OnConflict,
-    RequestId, StartAt, Timestamp, Vector,
+    LibraryPatch, LibraryRef, Metadata, Metric, NewChunk, NewContent, NewDocument, NewLibrary,
+    OnConflict, RequestId, StartAt, Timestamp, Vector,
 };
 
 fn options() -> EngineOptions {
@@ -100,6 +100,7 @@ fn title(change: &Change) -> String {
     written.unwrap_or_else(|| match &change.head.kind {
         ChangeKind::LibraryCreated { library } => library.name.as_str().to_owned(),
         ChangeKind::DocumentDeleted { .. } => "deleted".to_owned(),
+        ChangeKind::LibraryUpdated { .. } => "library updated".to_owned(),
         ChangeKind::LibraryDeleted { .. } => "library deleted".to_owned(),
         other => panic!("{other:?}"),
     })
@@ -296,6 +297,59 @@ async fn a_name_is_not_followed_from_before_the_library_that_has_it() {
     assert_eq!(seen(name.clone(), StartAt::Cursor(between)).await, created);
     assert_eq!(seen(name.clone(), StartAt::Revision(between.revision)).await, created);
     assert_eq!(seen(name.clone(), StartAt::Begin).await, created);
+
+    // One that takes the name over is another one too, however old; what else of it is updated
+    // does not matter.
+    let patch = async |library: &LibraryRef, patch| {
+        let updated = engine.update_library(library, patch, None).await.expect("updated");
+        StartAt::Revision(updated.library.revision)
+    };
+    let named = |name: &str| LibraryPatch {
+        name: Some(LibraryName::parse(name).expect("a name")),
+        ..LibraryPatch::default()
+    };
+    let described =
+        |text: &str| LibraryPatch { description: Some(text.to_owned()), ..LibraryPatch::default() };
+    let third = LibraryRef::Id(a_library(&engine, "b").await.id);
+    let of_second = patch(&name, described("1")).await;
+    patch(&third, described("2")).await;
+    patch(&name, named("c")).await;
+    let taken = patch(&third, named("a")).await;
+    assert_eq!(follow(&name, of_second).await, refused);
+    assert_eq!(seen(LibraryRef::Id(second.id), of_second).await, [EventType::LibraryUpdated]);
+    patch(&third, described("3")).await;
+    patch(&name, described("4")).await;
+    assert_eq!(follow(&name, of_second).await, refused);
+    assert_eq!(seen(name, taken).await, [EventType::LibraryUpdated; 2]);
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn a_page_of_events_ends_early_rather_than_grow_beyond_what_clients_take() {
+    let (folder, log) = (folder(), Gated::new());
+    let store = Store::open(&folder.path().join("store")).expect("store opens");
+    let limits =
+        Limits { reply_bytes_target: 10_000, field_bytes_max: 20_000, ..Limits::default() };
+    let options = EngineOptions { limits, ..options() };
+    let engine = Engine::open(store, log, options).await.expect("engine opens");
+    let library = LibraryRef::Id(a_library(&engine, "a").await.id);
+    for size in [100, 4_000, 4_000, 20_000, 100] {
+        let patch = LibraryPatch { description: Some("x".repeat(size)), ..LibraryPatch::default() };
+        engine.update_library(&library, patch, None).await.expect("updated");
+    }
+    let (mut start, mut pages) = (StartAt::Begin, Vec::new());
+    loop {
+        let request = EventsRequest { library: None, event_types: vec![], filter: None, start };
+        let page = engine.list_events(request, None, ReadAt::default()).await.expect("a page");
+        let events = page.changes.iter().flat_map(|selected| selected.events());
+        pages.push(events.map(|event| event.revision.0).collect::<Vec<_>>());
+        if page.next_cursor == page.tail_cursor {
+            break;
+        }
+        start = StartAt::Cursor(page.next_cursor);
+    }
+    // An update shows what was there before too.
+    assert_eq!(pages, [vec![1, 2, 3], vec![4], vec![5], vec![6]]);
     engine.close().await;
 }
 

@@ -52,6 +52,14 @@ impl Timestamp {
     }
 }
 
+/// A duration in seconds, whole microseconds: the nearest double, so that it is shown without a
+/// tail of digits.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "the nearest double is what is wanted")]
+pub fn seconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e6
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let micros = i64::try_from(self.0).unwrap_or(i64::MAX);

@@ -149,9 +149,12 @@ limits! {
 
     /// Events in one page of the events list, and read from the log at once.
     events_per_page_max: usize = 1_000;
-    /// Changes that one page of the events list looks at, where few events pass its filter: about
-    /// a tenth of a second of reading.
-    events_page_changes_max: usize = 50_000;
+    /// Bytes of events that one page of the events list looks at, where few pass its filter; it
+    /// may go beyond by one change. About a tenth of a second of reading.
+    events_page_read_bytes_max: usize = 16 * MIB;
+    /// Updates of a library, newest first, that are looked at to know since when it has its name,
+    /// when that is followed from an older cursor: each is a read of the log.
+    library_updates_looked_at_max: usize = 1_000;
     /// Times that one page of the events list lets others have their turn, each after a
     /// millisecond or less of evaluating its filter: about a tenth of a second as well.
     events_page_turns_max: usize = 200;

@@ -22,7 +22,7 @@ pub mod page;
 pub mod vector;
 
 pub use change::{BatchCounts, BatchFailure, Change, ChangeHead, ChangeKind};
-pub use clock::Timestamp;
+pub use clock::{Timestamp, seconds};
 pub use consumer::Consumer;
 pub use cursor::{Cursor, Epoch, Revision, StartAt};
 pub use document::{

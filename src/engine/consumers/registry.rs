@@ -132,19 +132,17 @@ impl Registry {
         self.gate.lock().await
     }
 
-    /// The highest revision that no consumer needs any more, and the consumer that needs what
-    /// follows. One whose cursor is lost anyway needs nothing.
+    /// The consumers that hold the log, each with the highest revision that it does not need any
+    /// more. One whose cursor is lost anyway needs nothing.
     pub(in crate::engine) fn hold(
         &self,
         bounds: &LogBounds,
         tail: Revision,
-    ) -> (Revision, Option<ConsumerName>) {
+    ) -> Vec<(ConsumerName, Revision)> {
         let consumers = self.consumers.borrow();
         let all = consumers.values().map(|kept| &kept.consumer);
         let holding = all.filter(|one| check_cursor(bounds, tail, one.cursor).is_ok());
-        let slowest = holding.min_by_key(|one| one.cursor.whole_before());
-        let held = slowest.map_or(Revision(u64::MAX), |one| one.cursor.whole_before());
-        (held, slowest.map(|one| one.name.clone()))
+        holding.map(|one| (one.name.clone(), one.cursor.whole_before())).collect()
     }
 }
 

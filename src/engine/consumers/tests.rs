@@ -361,7 +361,7 @@ async fn a_pull_whose_wait_is_over_has_passed_over_what_does_not_concern_it() {
 /// A consumer to which nothing passes, behind twelve changes that are looked at one by one.
 async fn far_behind(look_ms: u64) -> (Small, Revision) {
     let small = Small::open(|limits| {
-        limits.events_page_changes_max = 1;
+        limits.events_page_read_bytes_max = 1;
         limits.consumer_look_ms = look_ms;
     })
     .await;

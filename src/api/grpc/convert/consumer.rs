@@ -8,7 +8,7 @@ use crate::api::grpc::pb;
 use crate::engine::consumers::{
     ConsumerView, FollowRequest, NewConsumer, PullRequest, PulledEvents,
 };
-use crate::types::{ConsumerName, Error, Result, StartAt};
+use crate::types::{ConsumerName, Error, Result, StartAt, seconds};
 
 pub(in crate::api::grpc) fn new_consumer(
     request: pb::CreateConsumerRequest,
@@ -93,7 +93,7 @@ pub(in crate::api::grpc) fn consumer_to_pb(view: &ConsumerView) -> pb::Consumer 
         expired: view.expired,
         lag_revisions: lag.revisions,
         lag_events: lag.events,
-        lag_seconds: lag.age.as_secs_f64(),
+        lag_seconds: seconds(lag.age),
         created_at: Some(timestamp(consumer.created_at)),
         updated_at: Some(timestamp(consumer.updated_at)),
     }

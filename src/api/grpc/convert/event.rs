@@ -1,7 +1,5 @@
 //! Conversions of events.
 
-use std::time::Duration;
-
 use super::library::{embedder_to_pb, index_type_to_pb, metric_to_pb};
 use super::{any_library, metadata_to_pb, timestamp};
 use crate::api::grpc::framed::write_framed;
@@ -10,7 +8,7 @@ use crate::engine::changes::{EventStatistics, EventsRequest, Selected};
 use crate::engine::snapshot::{Snapshot, SnapshotDocument};
 use crate::types::{
     BatchCounts, Cursor, DocumentHead, Error, ErrorKind, Event, EventPayload, EventType, Filter,
-    FilterScope, Library, Limits, Match, Result, StartAt, Timestamp,
+    FilterScope, Library, Limits, Match, Result, StartAt, Timestamp, seconds,
 };
 
 /// Which events a reader wants; `default` is where an empty cursor starts.
@@ -237,7 +235,7 @@ pub(in crate::api::grpc) fn statistics_to_pb(
             id: subscriber.id,
             cursor: subscriber.cursor.to_string(),
             lag_revisions: subscriber.lag_revisions,
-            lag_seconds: Duration::as_secs_f64(&subscriber.lag),
+            lag_seconds: seconds(subscriber.lag),
             pending_events: subscriber.pending_events,
             delivered_events: subscriber.delivered_events,
             since: Some(timestamp(subscriber.since)),

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::event::EventList;
 use super::{Shown, renamed};
 use crate::engine::consumers::{ConsumerView, NewConsumer, PullRequest, PulledEvents};
-use crate::types::{ConsumerName, Cursor, Error, EventType, Page, Result, StartAt, Timestamp};
+use crate::types::{
+    ConsumerName, Cursor, Error, EventType, Page, Result, StartAt, Timestamp, seconds,
+};
 
 /// A consumer as clients see it.
 #[derive(Serialize)]
@@ -43,7 +45,7 @@ impl<'a> From<&'a ConsumerView> for ConsumerOut<'a> {
             expired: view.expired,
             lag_revisions: lag.revisions,
             lag_events: lag.events,
-            lag_seconds: lag.age.as_secs_f64(),
+            lag_seconds: seconds(lag.age),
             created_at: Shown(consumer.created_at),
             updated_at: Shown(consumer.updated_at),
         }

@@ -9,7 +9,7 @@ use crate::engine::changes::{EventStatistics, EventsPage, Selected, SubscriberSt
 use crate::engine::snapshot::SnapshotDocument;
 use crate::types::{
     BatchCounts, ChunkHead, Cursor, DocumentHead, Event, EventPayload, EventType, Library, Match,
-    Result, Revision, Timestamp,
+    Result, Revision, Timestamp, seconds,
 };
 
 /// An event as clients see it: flat.
@@ -209,7 +209,7 @@ impl From<&SubscriberStatistics> for SubscriberOut {
             id: subscriber.id,
             cursor: Shown(subscriber.cursor),
             lag_revisions: subscriber.lag_revisions,
-            lag_seconds: subscriber.lag.as_secs_f64(),
+            lag_seconds: seconds(subscriber.lag),
             pending_events: subscriber.pending_events,
             delivered_events: subscriber.delivered_events,
             since: Shown(subscriber.since),
