@@ -496,6 +496,41 @@ async function charts(page) {
   await page.locator("tbody tr", { hasText: `#${one.id}` }).waitFor();
 }
 
+/** An index: in figures where that is all that the server tells, in segments where it tells them. */
+async function layout(page) {
+  await library("a");
+  await ingest("a", Array.from({ length: 30 }, (_, i) => ({ id: `i${i}`, title: "i", text: `words ${i}` })));
+  await json("DELETE", "/v1/libraries/a/documents/i0");
+  // Where this server has the path, it answers what is pretended below.
+  const real = await fetch(`${base}/v1/libraries/a/index`);
+  if (real.ok) {
+    const { segments } = await real.json();
+    for (const name of ["has_graph", "num_rows", "num_tombstones", "bytes"]) assert.ok(segments.every((segment) => name in segment), name);
+  } else assert.equal(real.status, 404);
+  let answer = null;
+  const nothing = { status: 404, json: { type: "urn:arrwdb:error:not-found", detail: "there is nothing at …/index" } };
+  await page.route("**/libraries/a/index", (route) => route.fulfill(answer ?? nothing));
+  page.refusals = true;
+  await visit(page, "library/a");
+  const figure = (name) => page.locator(".index .figure", { hasText: name }).locator("dd").innerText();
+  await page.locator(".index dd").first().waitFor();
+  const told = await json("GET", "/v1/libraries/a/statistics");
+  assert.deepEqual([await figure("Segments"), await figure("Rows")], [`${told.num_segments}`, "30"]);
+  assert.match(await figure("Tombstones"), /^1 \(3\.3 %\)$/);
+  assert.equal(await page.locator(".index table").count(), 0);
+
+  // As the path answers: a graph, what grows beside it, and a build that goes on.
+  const segments = [{ has_graph: false, num_rows: 900, num_tombstones: 0, bytes: 4_096, ef: 0 }, { has_graph: true, num_rows: 65_536, num_tombstones: 12, bytes: 3 << 20, ef: 64 }];
+  answer = { json: { index_type: "auto", num_rows: 66_436, num_tombstones: 12, index_bytes: 1, segments, building: { num_rows: 1_000, num_rows_done: 250 }, revision: "9" } };
+  await page.reload();
+  await page.locator(".index").getByText("A graph is being built: 250 of 1,000 rows").waitFor();
+  const rows = await page.locator(".index tbody tr").allInnerTexts();
+  assert.deepEqual(rows.map((row) => row.split(/\s*\t\s*/)), [["Graph", "65,536", "12", "3.0 MiB"], ["Flat", "900", "0", "4.0 KiB"]]);
+  // It ends while it is looked at.
+  delete answer.json.building;
+  await page.locator(".index .building").waitFor({ state: "detached" });
+}
+
 /** No serious finding in either theme, no sideways scrolling on a phone, all of it by keyboard. */
 async function everyView(page, browser) {
   const source = readFileSync(path.join(process.env.ARRWDB_TEST_TOOLS, "node_modules/axe-core/axe.min.js"), "utf8");
@@ -656,7 +691,7 @@ async function parts() {
   rmSync(modules, { recursive: true });
 }
 
-const scenarios = { ingestion, streaming, following, restarts, searching, mapping, charts, "every-view": everyView };
+const scenarios = { ingestion, streaming, following, restarts, searching, mapping, charts, layout, "every-view": everyView };
 
 if (scenario === "parts") {
   await parts();

@@ -68,6 +68,12 @@ fn the_console_charts_what_the_server_does() {
 
 #[test]
 #[ignore = "needs Node and Chromium: run by .ci/run"]
+fn the_console_shows_how_an_index_is_laid_out() {
+    passes("layout");
+}
+
+#[test]
+#[ignore = "needs Node and Chromium: run by .ci/run"]
 fn the_console_is_for_everybody_in_both_themes_and_on_a_phone() {
     passes("every-view");
 }

@@ -132,9 +132,16 @@ export function command(text) {
   return h("div", { class: "command" }, h("pre", {}, code), button);
 }
 
-/** A label over a control. */
-export const field = (label, control, hint) =>
-  h("label", { class: "field" }, h("span", { class: "label" }, label), control, hint && h("span", { class: "hint" }, hint));
+let hints = 0;
+
+/** A label over a control, with a hint below it or not. */
+export function field(label, control, hint) {
+  const named = h("label", { class: "field" }, h("span", { class: "label" }, label), control);
+  if (!hint) return named;
+  const id = `hint-${(hints += 1)}`;
+  control.setAttribute("aria-describedby", id);
+  return h("div", {}, named, h("p", { class: "hint", id }, hint));
+}
 
 /** A modal dialog; it is gone when it is closed. Answers the element, with `body` to fill. */
 export function openDialog(title, { wide = false } = {}) {

@@ -8,6 +8,9 @@ import { onBeat, pulse } from "./pulse.js";
 /** Documents a page. */
 const PAGE = 25;
 
+/** Segments that are listed: the largest. */
+const SEGMENTS_MAX = 50;
+
 /** Whether the server has the path of an index's layout; known after it was asked once. */
 let hasLayout = null;
 
@@ -35,34 +38,33 @@ function share(part, whole, text) {
   return h("span", { class: "share" }, bar, h("span", {}, text));
 }
 
-/** The segments of an index, as far as the server tells them. */
-function segmentsTable(layout) {
-  const segments = Array.isArray(layout?.segments) ? layout.segments : [];
-  if (segments.length === 0) return null;
-  const rowsOf = (segment) => Number(segment.num_rows ?? segment.rows ?? 0);
-  const deadOf = (segment) => Number(segment.num_tombstones ?? segment.tombstones ?? 0);
-  const largest = Math.max(1, ...segments.map(rowsOf));
-  const stateOf = (segment) => {
-    const progress = segment.build_progress ?? segment.progress;
-    if (progress === undefined || progress === null || progress >= 1) return segment.state ?? "";
-    return share(progress, 1, `${segment.state ?? "building"} ${Math.floor(100 * progress)} %`);
-  };
-  return h("div", { class: "table-box" }, h("table", {},
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Kind"), h("th", { scope: "col" }, "Rows"), h("th", { scope: "col", class: "number" }, "Tombstones"),
-      h("th", { scope: "col", class: "number" }, "Size"), h("th", { scope: "col" }, "State"))),
-    h("tbody", {}, segments.map((segment) => h("tr", {},
-      h("th", { scope: "row" }, segment.kind ?? "segment"), h("td", {}, share(rowsOf(segment), largest, count(rowsOf(segment)))),
-      h("td", { class: "number" }, count(deadOf(segment))),
-      h("td", { class: "number" }, segment.bytes === undefined ? "" : bytes(Number(segment.bytes))), h("td", {}, stateOf(segment)))))));
+/** The segments of an index, and how far a build is; nothing of a server that does not tell. */
+function layoutTable(layout) {
+  if (layout === null) return null;
+  const { segments, building } = layout;
+  const largest = Math.max(1, ...segments.map((segment) => segment.num_rows));
+  const shown = [...segments].sort((a, b) => b.num_rows - a.num_rows).slice(0, SEGMENTS_MAX);
+  const names = ["Kind", "Rows", "Tombstones", "Memory"];
+  return [
+    building && h("p", { class: "building" }, share(building.num_rows_done, building.num_rows,
+      `A graph is being built: ${count(building.num_rows_done)} of ${plural(building.num_rows, "row")}`)),
+    shown.length > 0 && h("div", { class: "table-box" }, h("table", { class: "cards" },
+      h("thead", {}, h("tr", {}, names.map((name, i) => h("th", { scope: "col", class: i > 1 ? "number" : "" }, name)))),
+      h("tbody", {}, shown.map((segment) => h("tr", {},
+        h("th", { scope: "row" }, segment.has_graph ? "Graph" : "Flat"),
+        h("td", { "data-label": "Rows" }, share(segment.num_rows, largest, count(segment.num_rows))),
+        h("td", { class: "number", "data-label": "Tombstones" }, count(segment.num_tombstones)),
+        h("td", { class: "number", "data-label": "Memory" }, bytes(segment.bytes))))))),
+    segments.length > shown.length && h("p", { class: "quiet-text" }, `The ${shown.length} largest of ${count(segments.length)}.`),
+  ];
 }
 
 function drawIndex(root, statistics, layout) {
   const rows = statistics.num_chunks + statistics.num_tombstones;
-  const table = segmentsTable(layout);
   fill(root, h("h2", {}, "Index"),
     h("dl", { class: "totals" }, figure("Segments", count(statistics.num_segments)), figure("Rows", count(rows)),
       figure("Tombstones", rows === 0 ? "0" : `${count(statistics.num_tombstones)} (${((100 * statistics.num_tombstones) / rows).toFixed(1)} %)`),
-      figure("Memory", bytes(statistics.index_bytes)), figure("Revision", statistics.revision)), table);
+      figure("Memory", bytes(statistics.index_bytes)), figure("Revision", statistics.revision)), layoutTable(layout));
 }
 
 function confirmDelete(library) {
