@@ -270,6 +270,18 @@ async function following(page) {
   await json("DELETE", "/v1/libraries/b/documents/p0");
   await look(false);
   await showsEvents(page, await past());
+  // One that was opened behind others takes no connection before somebody looks.
+  const behind = await page.context().newPage();
+  await behind.addInitScript(() => Object.defineProperty(document, "hidden", { value: true, configurable: true }));
+  await behind.goto(`${base}/#/feed`);
+  await feedIs(behind, "away");
+  assert.equal((await statistics()).subscriber_count, 1);
+  await behind.evaluate(() => {
+    Object.defineProperty(document, "hidden", { value: false, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+  await feedIs(behind, "live");
+  await behind.close();
   // One subscription, whatever was looked at and asked for.
   await until("one is left", async () => (await statistics()).subscriber_count === 1);
 

@@ -38,7 +38,7 @@ function chart({ title, hint, series, written, points }) {
       // What stood there at the moment that is pointed at, or else stands there now.
       hooks: { setCursor: [({ cursor }) => ((pointed = cursor.idx ?? null), tell())] },
       series: [{}, ...series.map(([label, , name], i) => ({
-        label, stroke: colour(name), width: 1.75, points: { show: points === true, size: 4 },
+        label, stroke: colour(name), width: 1.75, points: { show: points === true, size: 3, fill: colour(name) },
         fill: i === 0 && series.length === 1 ? colour(`${name}-soft`) : undefined,
       }))],
     }, data(), canvas);

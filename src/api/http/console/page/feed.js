@@ -16,6 +16,8 @@ export const TYPES = [
 ];
 /** Events that are drawn; of more, the newest. */
 const ROWS_MAX = 300;
+/** A feed that is further behind than this says so. */
+const CATCHING_UP_CHANGES = 500;
 /** Changes of the past that a first look at the feed shows. */
 const RECENT_CHANGES = 200;
 
@@ -170,7 +172,12 @@ export function feed(root) {
       fill(problem, shownState === "refused" ? refusal(follower.fault) : []);
     }
     const since = pausedTail === null ? "" : `${plural(Math.max(0, pulse.metrics.get("arrwdb_tail_revision") - pausedTail), "change")} since · `;
-    fill(figures, since, `${plural(follower.received, "event")} received`,
+    // Filters let through too little to tell how far a reader is.
+    const { library, types, filter } = follower.wish;
+    const behind = shownState === "live" && follower.revision > 0 && !library && !filter && types.length === 0
+      ? pulse.metrics.get("arrwdb_tail_revision") - follower.revision : 0;
+    const toGo = behind > CATCHING_UP_CHANGES ? `catching up, ${plural(behind, "change")} to go · ` : "";
+    fill(figures, since, toGo, `${plural(follower.received, "event")} received`,
       follower.received > ROWS_MAX ? `, the newest ${Math.min(ROWS_MAX, follower.events.length)} shown` : "",
       follower.cursor ? [" · at ", h("code", { class: "cursor" }, follower.cursor)] : []);
     drawRows();

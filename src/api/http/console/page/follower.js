@@ -84,6 +84,8 @@ class Follower extends EventTarget {
 
   async #run() {
     this.#stop?.abort();
+    // Opened behind other tabs: not before somebody looks.
+    if (document.hidden) return this.#end("away");
     const { signal } = (this.#stop = new AbortController());
     for (let attempt = 0; ; attempt += 1) {
       this.#set("connecting", this.fault);

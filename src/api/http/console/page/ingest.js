@@ -10,9 +10,6 @@ import { Upload } from "./upload.js";
 /** Uploads that are remembered. */
 const UPLOADS_MAX = 100;
 
-/** Statuses that are drawn of an upload: the newest. */
-const ROWS_MAX = 50;
-
 /** All uploads, newest first; they go on when the view is left. One at a time is sent. */
 const uploads = [];
 const events = new EventTarget();
@@ -49,7 +46,7 @@ const STATES = { waiting: "Waiting for its turn", sending: "Going in", retrying:
 function card() {
   const name = h("h3", {});
   const state = h("span", { class: "badge" });
-  const progress = h("progress", { max: "1", "aria-label": "Read of the file" });
+  const progress = h("progress", { max: "1", "aria-label": "Done of the file" });
   const figures = h("p", { class: "figures" });
   const stop = h("button", { type: "button", class: "small" }, "Stop");
   const problem = h("div", {});
@@ -65,12 +62,12 @@ function card() {
     element.dataset.state = upload.state;
     stop.hidden = upload.isOver;
     stop.onclick = () => upload.stop();
-    progress.value = upload.isOver && upload.state === "done" ? 1 : upload.read_bytes / Math.max(1, upload.blob.size);
+    progress.value = upload.state === "done" ? 1 : Math.min(0.99, upload.done_bytes / Math.max(1, upload.blob.size));
     const seconds = ((upload.ended || performance.now()) - upload.began) / 1_000;
     const { completed, skipped, failed, chunks } = upload.counts;
     figures.textContent = upload.began === 0 ? bytes(upload.blob.size) : [
       `${plural(completed, "document")} in (${plural(chunks, "chunk")})`, skipped > 0 && `${count(skipped)} skipped`, `${count(failed)} failed`,
-      `${bytes(upload.read_bytes)} of ${bytes(upload.blob.size)}`, seconds > 0.2 && `${count(upload.total / seconds)} documents/s`,
+      upload.going.size > 0 && `${count(upload.going.size)} going in`, bytes(upload.blob.size), seconds > 0.2 && `${count(upload.total / seconds)} documents/s`,
     ].filter(Boolean).join(" · ");
     const shown = upload.fault ?? upload.remark;
     if (shown !== problemOf) {
@@ -86,7 +83,7 @@ function card() {
     if (failuresList.children.length !== upload.failures.length) {
       failuresList.append(...upload.failures.slice(failuresList.children.length).map((row) => statusRow(upload, row)));
     }
-    fillKeyed(rows, upload.rows.slice(0, ROWS_MAX), (row) => `${row.line} ${row.status}`, (row) => statusRow(upload, row));
+    fillKeyed(rows, upload.rows, (row) => row.line, (row) => statusRow(upload, row));
   };
   return { element, draw };
 }
@@ -98,7 +95,7 @@ function statusRow(upload, row) {
     h("span", { class: "line" }, count(row.line)),
     there ? h("button", { type: "button", class: "link", onclick: () => openDocument(upload.library, row.id) }, title) : h("span", {}, title),
     h("span", { class: "outcome" },
-      row.status === "completed" ? plural(row.num_chunks, "chunk") : row.status === "failed" ? row.detail : row.status === "skipped" ? "was there" : "going in"));
+      row.status === "completed" ? plural(row.num_chunks, "chunk") : row.status === "failed" ? row.detail : "was there"));
 }
 
 /** The view. */

@@ -50,7 +50,7 @@ function table(list) {
       library.description && h("span", { class: "quiet-text" }, library.description)),
     h("td", { class: "number", "data-label": "Documents" }, count(library.num_documents)),
     h("td", { class: "number", "data-label": "Chunks" }, count(library.num_chunks)),
-    h("td", { "data-label": "Vectors" }, `${library.dimension} × ${library.metric}`),
+    h("td", { "data-label": "Vectors" }, `${library.dimension}, ${library.metric}`),
     h("td", { "data-label": "Embedder" }, library.embedder.id),
     h("td", { "data-label": "Made" }, time(library.created_at, momentOf)),
   ];

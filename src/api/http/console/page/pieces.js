@@ -37,7 +37,7 @@ export function lineOf(text) {
 }
 
 /** The lines of a stream of bytes: `{number, bytes}`, or `{number, tooLong: true}`. */
-async function* byteLines(stream, read) {
+async function* byteLines(stream) {
   const reader = stream.getReader();
   let number = 1;
   let parts = [];
@@ -69,7 +69,6 @@ async function* byteLines(stream, read) {
         from = end + 1;
       }
       take(value.subarray(from));
-      read(value.length);
     }
     if (length > 0) yield line();
   } finally {
@@ -79,13 +78,13 @@ async function* byteLines(stream, read) {
 
 /**
  * Pieces of an NDJSON file: `{lines: [{number, body}], refused: [number], end}`. `end` is how many documents the
- * last line of an export says that it had, once that line was met. `read` is told of bytes that were read.
+ * last line of an export says that it had, once that line was met.
  */
-export async function* ndjsonPieces(blob, read = () => {}) {
+export async function* ndjsonPieces(blob) {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let piece = { lines: [], refused: [], end: null };
   let size = 0;
-  for await (const { number, bytes, tooLong } of byteLines(blob.stream(), read)) {
+  for await (const { number, bytes, tooLong } of byteLines(blob.stream())) {
     if (tooLong) {
       piece.refused.push(number);
       continue;
@@ -127,10 +126,9 @@ function cut(text, bytes_max) {
 }
 
 /** The one piece of a text file. */
-export async function* textPieces(blob, name, read = () => {}) {
+export async function* textPieces(blob, name) {
   if (blob.size > TEXT_BYTES_MAX) throw new Error(`a text that becomes one document has at most ${TEXT_BYTES_MAX >> 20} MiB; cut it, or make NDJSON of it`);
   const document = textDocument(name, await blob.text());
-  read(blob.size);
   yield { lines: [{ number: 1, body: encoder.encode(JSON.stringify(document)) }], refused: [], end: null };
 }
 

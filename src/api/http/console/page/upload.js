@@ -5,7 +5,7 @@ import { Fault, backoff_ms, faultOf, libraryPath, linesOf, open, pause } from ".
 import { isNdjson, ndjsonPieces, textPieces } from "./pieces.js";
 
 /** Statuses that are kept: the newest of those that went well, the first of those that failed. */
-const ROWS_MAX = 200;
+const ROWS_MAX = 50;
 const FAILURES_MAX = 1_000;
 /** Tries without any progress, some seconds apart: then somebody must decide. */
 const TRIES_MAX = 60;
@@ -17,10 +17,13 @@ export class Upload extends EventTarget {
   /** `waiting`, `sending`, `retrying`, `done`, `stopped` or `broken`. */
   state = "waiting";
   counts = { completed: 0, skipped: 0, failed: 0, chunks: 0 };
-  /** The newest statuses, newest first: `{line, status, title, id, num_chunks, revision, detail}`. */
+  /** The newest final statuses, newest first: `{line, status, title, id, num_chunks, revision, detail}`. */
   rows = [];
   failures = [];
-  read_bytes = 0;
+  /** Lines of documents that the server has begun and not ended. */
+  going = new Set();
+  /** Bytes of lines that have their final status, about: those that got an id are counted with it. */
+  done_bytes = 0;
   fault = null;
   /** What the file itself has to say at its end. */
   remark = "";
@@ -58,11 +61,7 @@ export class Upload extends EventTarget {
     let cut = false;
     try {
       const beginning = await this.blob.slice(0, 1_024).text();
-      const read = (length) => {
-        this.read_bytes += length;
-        this.#changed();
-      };
-      const pieces = isNdjson(this.name, beginning) ? ndjsonPieces(this.blob, read) : textPieces(this.blob, this.name, read);
+      const pieces = isNdjson(this.name, beginning) ? ndjsonPieces(this.blob) : textPieces(this.blob, this.name);
       for await (const piece of pieces) {
         signal.throwIfAborted();
         for (const line of piece.refused) this.#take({ status: "failed", line, title: "", error: { detail: "the line is longer than 16 MiB" } });
@@ -92,12 +91,17 @@ export class Upload extends EventTarget {
         const response = await open("POST", path, { body, type: "application/x-ndjson", signal });
         if (this.state === "retrying") this.#set("sending");
         const rest = lines.slice(answered);
+        this.going.clear();
         for await (const text of linesOf(response)) {
           const said = JSON.parse(text);
           if (said.status === "summary") return said.truncated === true;
           if (said.status === "error") throw faultOf(said.error);
-          const line = rest[said.line - 1].number;
-          if (FINAL.has(said.status)) answered += 1;
+          const { number: line, body } = rest[said.line - 1];
+          if (said.status === "processing") this.going.add(line);
+          if (!FINAL.has(said.status)) continue;
+          answered += 1;
+          this.going.delete(line);
+          this.done_bytes += body.length + 1;
           this.#take({ ...said, line });
         }
         throw new Fault("unreachable", "the answer was cut");
@@ -114,13 +118,9 @@ export class Upload extends EventTarget {
 
   #take(said) {
     const row = { ...said, detail: said.error?.detail ?? "" };
-    const known = this.rows.find((other) => other.line === said.line);
-    if (known) Object.assign(known, row);
-    else {
-      this.rows.unshift(row);
-      if (this.rows.length > ROWS_MAX) this.rows.length = ROWS_MAX;
-    }
-    if (FINAL.has(said.status)) this.counts[said.status] += 1;
+    this.rows.unshift(row);
+    if (this.rows.length > ROWS_MAX) this.rows.length = ROWS_MAX;
+    this.counts[said.status] += 1;
     if (said.status === "completed") this.counts.chunks += said.num_chunks;
     if (said.status === "failed" && this.failures.length < FAILURES_MAX) this.failures.push(row);
     this.#changed();
@@ -128,6 +128,7 @@ export class Upload extends EventTarget {
 
   #finish(state) {
     this.ended = performance.now();
+    this.going.clear();
     this.#set(state);
   }
 
