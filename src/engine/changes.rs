@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::feed::Progress;
-use super::resume::{check_cursor, check_revision, epoch_of, expired};
+use super::resume::{check_cursor, check_revision, epoch_of, expired, unknown};
 use super::run::Run;
+use super::select::{Effort, Stop};
 use super::{Engine, ReadAt};
 use crate::log::ReadError;
 use crate::types::{
-    Cursor, Error, ErrorKind, EventType, Filter, LibraryRef, Result, Revision, StartAt, Timestamp,
+    Cursor, Error, ErrorKind, EventType, Filter, LibraryId, LibraryRef, Result, Revision, StartAt,
+    Timestamp,
 };
 
 pub use super::run::{FORMATS_MAX, Format};
@@ -131,7 +133,8 @@ impl Engine {
 
     /// Reads past events: at most `limit` (`None`: `limits.page_size_default`; more than
     /// `limits.events_per_page_max` is that limit). Never waits for new ones. Looks at a bounded
-    /// number of changes: where few events pass the filter, a page may have few or none and yet
+    /// number of changes, and at so many events as its filter can be asked of in some tenth of a
+    /// second: where few events pass the filter, a page may have few or none and yet
     /// its `next_cursor` goes on.
     pub async fn list_events(
         &self,
@@ -159,7 +162,8 @@ impl Engine {
         let tail = self.inner.feed.tail();
         let (filter, mut position) = self.start(request).await?;
         let tail_cursor = self.cursor_after(tail.revision).await?;
-        let (mut changes, mut count, mut looked_at) = (Vec::new(), 0, 0);
+        let (mut changes, mut count, mut looked_at, mut turns) = (Vec::new(), 0, 0, 0);
+        let mut effort = Effort::default();
         'read: while looked_at < limits.events_page_changes_max {
             let after = position.whole_before();
             let Some(run) = self.run_after(after, tail.revision).await? else { break };
@@ -168,22 +172,21 @@ impl Engine {
             let heads = run.heads_after(after);
             looked_at += heads.len();
             for head in heads {
-                if let Some(mut selected) = Selected::select(head, &filter, position) {
-                    let events = selected.events().count();
-                    if count + events > limit {
-                        let last = selected.events().nth(limit - count - 1).map(|event| event.id);
-                        if let Some(last) = last {
-                            selected.until = Some(last);
-                            changes.push(selected);
-                            position = last;
+                let mut selected = Selected::new(head);
+                let stop = loop {
+                    match selected.judge(&filter, &mut position, limit - count, &mut effort) {
+                        Stop::Spent if turns < limits.events_page_turns_max => {
+                            (turns, effort) = (turns + 1, Effort::default());
+                            tokio::task::yield_now().await;
                         }
-                        break 'read;
+                        stop @ (Stop::Spent | Stop::End | Stop::Full) => break stop,
                     }
-                    count += events;
+                };
+                count += selected.num_events();
+                if selected.num_events() > 0 {
                     changes.push(selected);
                 }
-                position = Cursor::after(head.epoch, head.revision);
-                if count == limit {
+                if stop != Stop::End || count == limit {
                     break 'read;
                 }
             }
@@ -224,15 +227,41 @@ impl Engine {
 
     /// Resolves a request to a filter and the cursor to start behind.
     async fn start(&self, request: EventsRequest) -> Result<(EventFilter, Cursor)> {
-        let library = match &request.library {
-            None => None,
-            // A library that is gone still has a past: an id need not exist.
-            Some(LibraryRef::Id(id)) => Some(*id),
-            Some(name) => Some(self.inner.published.load().library(name)?.library.id),
-        };
+        let (library, cursor) = self.start_in(request.library.as_ref(), request.start).await?;
         let types = EventType::set(&request.event_types);
-        let filter = EventFilter { library, types, expression: request.filter.map(Arc::new) };
-        Ok((filter, self.start_cursor(request.start).await?))
+        let expression = request.filter.map(Arc::new);
+        Ok((EventFilter { library, types, expression }, cursor))
+    }
+
+    /// The library whose changes are wanted, and the cursor to start behind.
+    ///
+    /// A library that is gone still has a past: an id need not exist; `not-found` for a name that
+    /// does not. `cursor-expired` or `cursor-unknown` where there is no such start; also where a
+    /// name is followed from a cursor older than the library that has it: an earlier one of that
+    /// name may have been what the cursor's owner followed, and its end would never be told.
+    pub(super) async fn start_in(
+        &self,
+        library: Option<&LibraryRef>,
+        start: StartAt,
+    ) -> Result<(Option<LibraryId>, Cursor)> {
+        let named = match library {
+            None => return Ok((None, self.start_cursor(start).await?)),
+            Some(LibraryRef::Id(id)) => return Ok((Some(*id), self.start_cursor(start).await?)),
+            Some(name) => Arc::clone(self.inner.published.load().library(name)?),
+        };
+        let cursor = self.start_cursor(start).await?;
+        if matches!(start, StartAt::Cursor(_) | StartAt::Revision(_)) {
+            let created_at = named.library.created_at;
+            let created = self.inner.log.seek(created_at).await.map_err(log_error)?;
+            if cursor.whole_before() < created {
+                return Err(unknown(&format!(
+                    "is older than the library {:?}, created at {created_at}, and what had that \
+                     name before is another one (which its id would follow)",
+                    named.library.name.as_str(),
+                )));
+            }
+        }
+        Ok((Some(named.library.id), cursor))
     }
 
     /// The cursor to start behind; `cursor-expired` or `cursor-unknown` where there is none.

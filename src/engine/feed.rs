@@ -359,24 +359,21 @@ impl Progress {
 
     pub(super) fn statistics(&self, id: u64, tail: Applied) -> SubscriberStatistics {
         let cursor = *self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
-        let (time, events) = match self.interest.is_behind(cursor) {
+        let reached = match self.interest.is_behind(cursor) {
             // It lacks nothing, though it has not looked up to the tail.
-            true => (tail.time, tail.events),
-            false => (
-                Timestamp::from_micros(self.time.load(Ordering::Relaxed)),
-                self.events.load(Ordering::Relaxed),
-            ),
-        };
-        let lag_revisions = match self.interest.is_behind(cursor) {
-            true => 0,
-            false => tail.revision.0.saturating_sub(cursor.revision.0),
+            true => tail,
+            false => Applied {
+                revision: cursor.revision,
+                time: Timestamp::from_micros(self.time.load(Ordering::Relaxed)),
+                events: self.events.load(Ordering::Relaxed),
+            },
         };
         SubscriberStatistics {
             id,
             cursor,
-            lag_revisions,
-            lag: tail.time.since(time),
-            pending_events: tail.events.saturating_sub(events),
+            lag_revisions: tail.revision.0.saturating_sub(reached.revision.0),
+            lag: tail.time.since(reached.time),
+            pending_events: tail.events.saturating_sub(reached.events),
             delivered_events: self.delivered.load(Ordering::Relaxed),
             since: self.since,
         }

@@ -2,7 +2,8 @@
 //! readers close together share one pass over the log.
 //!
 //! The log is read by one reader at a time; those that wait for their turn find what the one
-//! before them read. So a thousand readers that come back at one cursor read the log once.
+//! before them read. So a thousand readers that come back at one cursor read the log once. One run
+//! that is larger than the cache is kept beside it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +30,9 @@ struct Cache {
     /// Oldest first.
     order: VecDeque<Revision>,
     bytes: usize,
+    /// The run read last that is larger than all of these may be, and the revision after which it
+    /// was read: its readers come back to it for each piece.
+    large: Option<(Revision, Arc<Run>)>,
 }
 
 impl Past {
@@ -74,8 +78,10 @@ impl Past {
 
     fn known(&self, after: Revision) -> Option<Arc<Run>> {
         let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, run) = cache.runs.range(..=after).next_back()?;
-        (run.last() > after).then(|| Arc::clone(run))
+        let large = cache.large.iter().map(|(from, run)| (from, run));
+        let mut runs = cache.runs.range(..=after).next_back().into_iter().chain(large);
+        let has_next = |(from, run): &(&Revision, &Arc<Run>)| **from <= after && run.last() > after;
+        runs.find(has_next).map(|(_, run)| Arc::clone(run))
     }
 
     fn keep(&self, after: Revision, runs: Vec<Arc<Run>>) {
@@ -83,6 +89,11 @@ impl Past {
         let mut after = after;
         for run in runs {
             let last = run.last();
+            if run.bytes() > self.bytes_max {
+                cache.large = Some((after, run));
+                after = last;
+                continue;
+            }
             cache.bytes += run.bytes();
             match cache.runs.insert(after, run) {
                 Some(shorter) => cache.bytes -= shorter.bytes(),
@@ -219,6 +230,21 @@ mod tests {
             assert_eq!(cache.runs.len(), cache.order.len());
             assert_eq!(cache.bytes, cache.runs.values().map(|run| run.bytes()).sum::<usize>());
         }
+    }
+
+    #[tokio::test]
+    async fn a_run_larger_than_the_cache_is_read_once_for_all_who_are_in_it() {
+        let log = Counted::with(20).await;
+        let past = Past::new(&Limits { feed_cache_bytes_max: 100, ..Limits::default() });
+        let metrics = Metrics::new();
+        for (after, left) in [(0, 20), (0, 20), (5, 15), (12, 8)] {
+            let run = past.read(&log, Revision(after), Revision(20), &metrics).await;
+            let run = run.expect("readable").expect("one run");
+            assert!(run.bytes() > 100, "{} bytes are too few to tell", run.bytes());
+            assert_eq!(run.heads_after(Revision(after)).len(), left);
+        }
+        assert_eq!(log.reads.load(Ordering::Relaxed), 1);
+        assert_eq!(past.cache.lock().expect("not poisoned").bytes, 0);
     }
 
     #[tokio::test]

@@ -51,7 +51,7 @@ fn is_trimmed_behind(bounds: &LogBounds, revision: Revision) -> bool {
     revision < bounds.floor && revision.next() < bounds.floor
 }
 
-fn unknown(why: &str) -> Error {
+pub(super) fn unknown(why: &str) -> Error {
     let detail = format!("the cursor {why}: take a fresh export and follow from its cursor");
     Error::new(ErrorKind::CursorUnknown, detail)
 }

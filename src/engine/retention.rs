@@ -251,7 +251,10 @@ mod tests {
         let view = small.engine.seek_consumer(&name, StartAt::Begin).await.expect("moved");
         assert!(!view.expired);
         let pulled = small.engine.pull_events(&name, pull()).await.expect("pulled");
-        assert_eq!(pulled.events().next().map(|event| event.revision), Some(Revision(10)));
+        assert_eq!(
+            pulled.changes[0].events().next().map(|event| event.revision),
+            Some(Revision(10))
+        );
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -58,6 +58,8 @@ pub(super) struct Run {
     /// The libraries of its events, sorted.
     libraries: Vec<LibraryId>,
     encoded: [OnceLock<Encoded>; FORMATS_MAX],
+    /// Whoever holds it has a large run encoded.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// The events of a run, one behind the other.
@@ -105,7 +107,8 @@ impl Run {
         let mut libraries: Vec<_> = heads.iter().map(|head| head.library_id).collect();
         libraries.sort_unstable();
         libraries.dedup();
-        Self { heads: heads.to_vec(), bytes, types, libraries, encoded: Default::default() }
+        let (encoded, turn) = Default::default();
+        Self { heads: heads.to_vec(), bytes, types, libraries, encoded, turn }
     }
 
     pub(super) fn heads(&self) -> &[Arc<ChangeHead>] {
@@ -149,6 +152,35 @@ impl Run {
         usize::try_from(head.events_before - before).unwrap_or(usize::MAX)
     }
 
+    /// Whether it is one change with more events than an async thread may encode in one go.
+    pub(super) fn is_large(&self) -> bool {
+        self.bytes > 4 * RUN_BYTES_TARGET
+    }
+
+    /// Has a large run encoded on a thread where that holds up nobody; then [`Self::encoded`]
+    /// does not wait.
+    pub(super) async fn encode_apart(self: &Arc<Self>, format: Format, metrics: &Arc<Metrics>) {
+        if !self.is_large() || self.known(&format).is_some() {
+            return;
+        }
+        let _turn = self.turn.lock().await;
+        if self.known(&format).is_some() {
+            return;
+        }
+        let (run, metrics) = (Arc::clone(self), Arc::clone(metrics));
+        let encoding = tokio::task::spawn_blocking(move || {
+            run.encoded(&format, &metrics);
+        });
+        if encoding.await.is_err() {
+            tracing::error!("encoding events ended by a panic");
+        }
+    }
+
+    /// Its events in a format if they were encoded already.
+    pub(super) fn known(&self, format: &Format) -> Option<&Encoded> {
+        self.encoded[format.slot].get()
+    }
+
     /// Its events in a format. The first to ask encodes them, others wait for that.
     pub(super) fn encoded(&self, format: &Format, metrics: &Metrics) -> &Encoded {
         self.encoded[format.slot].get_or_init(|| {
@@ -176,25 +208,27 @@ fn event_types(head: &ChangeHead) -> u16 {
 }
 
 /// What an event has besides texts: names, ids, times.
-const EVENT_BYTES: usize = 400;
+pub(super) const EVENT_BYTES: usize = 400;
+
+/// About how many bytes the texts of a document have in an event of it.
+pub(super) fn document_bytes(document: &DocumentHead) -> usize {
+    let texts = [&document.title, &document.author, &document.source_url];
+    texts.map(String::len).iter().sum::<usize>()
+        + document.tags.iter().map(|tag| tag.len() + 3).sum::<usize>()
+        + document.metadata.as_json().len()
+}
 
 /// About how many bytes the events of a change have in a format.
 fn change_bytes(head: &ChangeHead) -> usize {
     let library = |library: &Library| library.description.len() + library.metadata.as_json().len();
-    let document = |document: &DocumentHead| {
-        let texts = [&document.title, &document.author, &document.source_url];
-        texts.map(String::len).iter().sum::<usize>()
-            + document.tags.iter().map(|tag| tag.len() + 3).sum::<usize>()
-            + document.metadata.as_json().len()
-    };
     let (images, title) = match &head.kind {
         ChangeKind::LibraryCreated { library: one }
         | ChangeKind::LibraryDeleted { before: one, .. } => (library(one), 0),
         ChangeKind::LibraryUpdated { before, after } => (library(before) + library(after), 0),
         ChangeKind::DocumentAdded { document: one, .. }
-        | ChangeKind::DocumentDeleted { before: one, .. } => (document(one), one.title.len()),
+        | ChangeKind::DocumentDeleted { before: one, .. } => (document_bytes(one), one.title.len()),
         ChangeKind::DocumentUpdated { before, after, .. } => {
-            (document(before) + document(after), after.title.len())
+            (document_bytes(before) + document_bytes(after), after.title.len())
         }
         ChangeKind::BatchStarted
         | ChangeKind::BatchCompleted { .. }
@@ -209,7 +243,9 @@ fn change_bytes(head: &ChangeHead) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread::ThreadId;
 
     use super::*;
     use crate::engine::fixture::{added, heads};
@@ -247,6 +283,25 @@ mod tests {
                 place += 1;
             }
         }
+    }
+
+    static THREADS: Mutex<Vec<ThreadId>> = Mutex::new(Vec::new());
+
+    fn note_thread(out: &mut Vec<u8>, _: &Event<'_>) {
+        THREADS.lock().expect("not poisoned").push(std::thread::current().id());
+        out.push(b';');
+    }
+
+    #[tokio::test]
+    async fn a_large_run_is_encoded_once_and_away_from_the_readers_threads() {
+        let run = Run::cut(&heads(vec![added("large", 1_000)])).remove(0);
+        let (format, metrics) = (Format::new(0, note_thread), Arc::new(Metrics::new()));
+        let readers = (0..10).map(|_| run.encode_apart(format, &metrics));
+        futures::future::join_all(readers).await;
+        assert_eq!(run.encoded(&format, &metrics).num_events(), 1_001);
+        let threads = std::mem::take(&mut *THREADS.lock().expect("not poisoned"));
+        assert_eq!(threads.len(), 1_001);
+        assert!(!threads.contains(&std::thread::current().id()));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::changes::EventsRequest;
+use super::run::{EVENT_BYTES, document_bytes};
 use super::select::EventFilter;
 use super::state::Published;
 use super::subscription::Subscription;
@@ -95,7 +96,7 @@ fn page(
         let document = document?.head;
         last = Some(document.created_revision);
         if passes(filter, library_id, &document) {
-            bytes += 400 + document.title.len() + document.metadata.as_json().len();
+            bytes += EVENT_BYTES + document_bytes(&document);
             documents.push(SnapshotDocument { library_id, document });
         }
         if bytes >= PAGE_BYTES {

@@ -260,6 +260,45 @@ async fn a_snapshot_and_what_follows_are_of_one_library_whoever_takes_over_its_n
     engine.close().await;
 }
 
+#[tokio::test]
+async fn a_name_is_not_followed_from_before_the_library_that_has_it() {
+    let (folder, log) = (folder(), Gated::new());
+    let engine = open(&folder, Arc::clone(&log) as Arc<dyn ChangeLog>).await;
+    let first = a_library(&engine, "a").await;
+    let name: LibraryRef = "a".parse().expect("a name");
+    let follow = async |library: &LibraryRef, start| {
+        let request = EventsRequest {
+            library: Some(library.clone()),
+            event_types: vec![],
+            filter: None,
+            start,
+        };
+        let page = engine.list_events(request, None, ReadAt::default()).await;
+        let types = |page: changes::EventsPage| {
+            let events = page.changes.iter().flat_map(|selected| selected.events());
+            (events.map(|event| event.event_type).collect::<Vec<_>>(), page.next_cursor)
+        };
+        page.map(types).map_err(|error| error.kind)
+    };
+    let (_, of_first) = follow(&name, StartAt::Begin).await.expect("followed");
+    engine.delete_library(&name, None).await.expect("deleted");
+    let (_, between) =
+        follow(&LibraryRef::Id(first.id), StartAt::Begin).await.expect("an id has a past");
+    let second = a_library(&engine, "a").await;
+    let refused = Err(ErrorKind::CursorUnknown);
+    assert_eq!(follow(&name, StartAt::Cursor(of_first)).await, refused);
+    assert_eq!(follow(&name, StartAt::Revision(of_first.revision)).await, refused);
+    let seen = async |library, start| follow(&library, start).await.expect("followed").0;
+    let (deleted, created) = ([EventType::LibraryDeleted], [EventType::LibraryCreated]);
+    assert_eq!(seen(LibraryRef::Id(first.id), StartAt::Cursor(of_first)).await, deleted);
+    assert_eq!(seen(LibraryRef::Id(second.id), StartAt::Cursor(of_first)).await, created);
+    // Nothing of that name was between these and its creation.
+    assert_eq!(seen(name.clone(), StartAt::Cursor(between)).await, created);
+    assert_eq!(seen(name.clone(), StartAt::Revision(between.revision)).await, created);
+    assert_eq!(seen(name.clone(), StartAt::Begin).await, created);
+    engine.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_library_comes_and_goes_in_a_commit_of_its_own() {
     let (folder, log) = (folder(), Gated::new());

@@ -89,6 +89,12 @@ impl Cursor {
         self.ordinal & Self::LAST != 0
     }
 
+    /// The event of its change, counted from 0, of a cursor that is an event's id.
+    #[must_use]
+    pub const fn place(self) -> u32 {
+        self.ordinal & !Self::LAST
+    }
+
     /// The last revision of which nothing is left to read: what follows it is to be read.
     #[must_use]
     pub const fn whole_before(self) -> Revision {

@@ -172,8 +172,16 @@ impl ChangeHead {
         (0..self.kind.num_events()).map(|ordinal| self.event(ordinal))
     }
 
+    /// Those of them that a reader which stands at `after` has not had.
+    pub fn events_after(&self, after: Cursor) -> impl Iterator<Item = Event<'_>> {
+        let rest = self.revision == after.revision;
+        let first = if rest { after.place() + 1 } else { 0 };
+        let events = (first..self.kind.num_events()).map(|ordinal| self.event(ordinal));
+        events.filter(move |event| !rest || event.id.ordinal > after.ordinal)
+    }
+
     /// The event with this ordinal, which must be below [`ChangeKind::num_events`].
-    fn event(&self, ordinal: u32) -> Event<'_> {
+    pub(crate) fn event(&self, ordinal: u32) -> Event<'_> {
         let (event_type, payload) = match ordinal.checked_sub(1) {
             None => self.first_event(),
             Some(place) => self.chunk_event(place as usize),

@@ -152,13 +152,17 @@ limits! {
     /// Changes that one page of the events list looks at, where few events pass its filter: about
     /// a tenth of a second of reading.
     events_page_changes_max: usize = 50_000;
+    /// Times that one page of the events list lets others have their turn, each after a
+    /// millisecond or less of evaluating its filter: about a tenth of a second as well.
+    events_page_turns_max: usize = 200;
     /// Bytes of log that are read at once for subscriptions that the window is too short for.
     feed_read_bytes_target: usize = 64 * KIB;
     /// Bytes of the newest events kept in memory, in each format: some seconds of the fastest
     /// ingest, so that readers that keep up never read the log.
     feed_window_bytes_max: usize = 32 * MIB;
     /// Bytes of events read from the log and kept in memory, in each format: what readers that
-    /// catch up close together share.
+    /// catch up close together share. One run that is larger (a single change of many chunks) is
+    /// kept beside it.
     feed_cache_bytes_max: usize = 8 * MIB;
     /// Live subscriptions.
     subscriptions_max: usize = 10_000;
@@ -192,6 +196,9 @@ limits! {
     connections_max: usize = 10_000;
     /// A client that has not sent its request's headers within this time is closed.
     header_read_ms: u64 = 30_000;
+    /// How long a connection that is done with waits for its client to close it too, so that the
+    /// last bytes arrive: enough for a slow line, short for whoever waits for a shutdown.
+    linger_ms: u64 = 1_000;
     /// Requests at once on one HTTP/2 connection: one client's share of the server.
     http2_streams_max: usize = 1_024;
     /// Bytes of one request's body that a client may send before they are read: what an upload

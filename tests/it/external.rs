@@ -1,5 +1,5 @@
 //! The outside world: curl, grpcurl, Python, Node and a browser against the real binary, and the
-//! README's commands as they stand there.
+//! commands of the README and of `clients/` as they stand there.
 //!
 //! All are ignored in plain `cargo test`, which needs no tools; `.ci/run` installs the tools and
 //! runs every one. Scripts are in `tests/tools/`; what they need is in `target/test-tools/` or
@@ -8,8 +8,10 @@
 mod console;
 mod curl;
 mod grpcurl;
+mod pages;
 mod readme;
 mod scripts;
+mod typescript;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};

@@ -135,6 +135,8 @@ fn oracle(log: &[Value], expression: &Expression) -> Vec<Value> {
                 says(after.as_ref()).then_some(None)
             }
             "chunk.deleted" => says(before.as_ref()).then_some(None),
+            // It stands for documents that it does not show.
+            "library.deleted" => (expression.says(name, None) != Some(false)).then_some(None),
             _ => says(None).then_some(None),
         };
         if let Some(matched) = matched {
@@ -192,7 +194,10 @@ async fn a_filtered_feed_is_the_filter_of_the_whole_feed() {
     let seed = 0x5eed_0001;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     live(&server, &library, &mut rng, 150).await;
+    let url = server.url(&format!("/v1/libraries/{library}"));
+    assert!(server.http.delete(url).send().await.expect("answered").status().is_success());
     let log = all_events(&server).await;
+    assert_eq!(log.last().expect("events")["type"], "library.deleted");
     let mut matches = std::collections::BTreeSet::new();
     for round in 0..80 {
         let expression = Expression::random(&mut rng, 3);

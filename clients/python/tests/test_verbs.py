@@ -173,6 +173,16 @@ def test_ingest_search_and_export(shared_server: Server, kind: Kind) -> None:
             assert many[0].results == found.results
             assert many[1].total_results == 2
 
+            few = "document.metadata.n < 10"
+            some = await client.search(library, "text 77", k=100, filter=few)
+            assert {hit.metadata["n"] for hit in some.results} == set(range(10))
+            mixed = await client.search_many(
+                library, ["x", arrwdb.SearchQuery("x", filter="document.id == '77'")], filter=few
+            )
+            assert [results.total_results for results in mixed] == [10, 1]
+            streamed = await collect(client.stream_search(library, "text 77", k=100, filter=few))
+            assert streamed == some.results
+
             stream = client.stream_search(library, "text 77", k=5000)
             hits = await collect(stream)
             assert [hit.rank for hit in hits] == list(range(1, 702))

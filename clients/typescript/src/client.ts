@@ -514,8 +514,8 @@ export class BaseClient {
 }
 
 /** One query. */
-function queryOf({ query, embedding, k, distanceThreshold }: SearchQuery) {
-  return { ...set({ query, k, distanceThreshold }), embedding: Array.from(embedding ?? []) };
+function queryOf({ query, embedding, k, distanceThreshold, filter }: SearchQuery) {
+  return { ...set({ query, k, distanceThreshold, filter }), embedding: Array.from(embedding ?? []) };
 }
 
 /** How all of a request's queries are answered. */

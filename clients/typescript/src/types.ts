@@ -152,11 +152,13 @@ export interface SearchQuery {
   k?: number | undefined;
   /** Only hits at this distance or nearer. */
   distanceThreshold?: number | undefined;
+  /** Only chunks of which this expression is true, for example `document.metadata.team == "a"`. */
+  filter?: string | undefined;
 }
 
 /** How to find it. */
 export interface SearchOptions extends ReadOptions {
-  /** Only hits of which this expression is true. */
+  /** For those queries that have none of their own. */
   filter?: string | undefined;
   /** Whether hits carry their text; they do when not given. */
   includeText?: boolean | undefined;

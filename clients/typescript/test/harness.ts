@@ -80,18 +80,30 @@ export class Server {
     return lines.slice(0, -1).map((line) => (JSON.parse(line) as { id: string }).id);
   }
 
+  /** The whole log, as pages of events. */
+  async pages(): Promise<string[]> {
+    const pages: string[] = [];
+    for (let cursor = "begin", tail = ""; cursor !== tail; ) {
+      const page = await this.text(`/v1/events?cursor=${cursor}&limit=1000`);
+      ({ next_cursor: cursor, tail_cursor: tail } = JSON.parse(page) as Record<"next_cursor" | "tail_cursor", string>);
+      pages.push(page);
+    }
+    return pages;
+  }
+
+  /** The id of the newest event: a reader whose cursor has reached it has everything. */
+  async newest(): Promise<string> {
+    const events = (await this.pages()).flatMap((page) => (JSON.parse(page) as { events: { id: string }[] }).events);
+    return events.at(-1)?.id ?? assert.fail("there are no events");
+  }
+
   /** Has the server's own verifier look at what a client was given, against log and export. */
   async verify(received: Received[], library: string, ...more: string[]): Promise<string> {
     const file = (name: string, text: string) => {
       writeFileSync(path.join(this.folder, name), text);
       return path.join(this.folder, name);
     };
-    let pages = "";
-    for (let cursor = "begin", tail = ""; cursor !== tail; ) {
-      const page = await this.text(`/v1/events?cursor=${cursor}&limit=1000`);
-      ({ next_cursor: cursor, tail_cursor: tail } = JSON.parse(page) as Record<"next_cursor" | "tail_cursor", string>);
-      pages += page;
-    }
+    const pages = (await this.pages()).join("");
     const recording = file("received.ndjson", received.map((item) => JSON.stringify(toWire(item))).join("\n"));
     const exported = file("export.ndjson", await this.text(`/v1/libraries/${library}/documents/stream`));
     const reference = file("log.json", pages);

@@ -37,10 +37,7 @@ impl EventService for Grpc {
         let shutdown = self.engine.shutdown_token().clone();
         let engine = self.engine.clone();
         let messages = pages(&self.tasks, self.engine.limits(), async move |pages| {
-            if let Some(snapshot) = snapshot {
-                send_snapshot(snapshot, &shutdown, &pages).await?;
-            }
-            let ended = follow(subscription, pages).await;
+            let ended = send(snapshot, subscription, &shutdown, &pages).await;
             if ended.as_ref().is_err_and(|error| error.kind == ErrorKind::DeadlineExceeded) {
                 engine.client_stalled();
             }
@@ -109,6 +106,19 @@ impl Grpc {
     }
 }
 
+/// Sends the snapshot, if there is one, then what the subscription yields.
+async fn send(
+    snapshot: Option<Snapshot>,
+    subscription: Subscription,
+    shutdown: &CancellationToken,
+    pages: &Pages<Bytes>,
+) -> ArrwdbResult<()> {
+    if let Some(snapshot) = snapshot {
+        send_snapshot(snapshot, shutdown, pages).await?;
+    }
+    follow(subscription, pages).await
+}
+
 /// Sends the documents, then the end with the cursor.
 async fn send_snapshot(
     mut snapshot: Snapshot,
@@ -142,7 +152,7 @@ async fn send_snapshot(
 
 /// Sends what the subscription yields until the client leaves; at shutdown a last heartbeat with
 /// the cursor to go on from.
-async fn follow(mut subscription: Subscription, pages: Pages<Bytes>) -> ArrwdbResult<()> {
+async fn follow(mut subscription: Subscription, pages: &Pages<Bytes>) -> ArrwdbResult<()> {
     loop {
         pages.ready().await?;
         let piece = tokio::select! {

@@ -6,7 +6,7 @@ use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::convert::event::not_served;
-use super::convert::{library_ref, metadata_to_pb, read_at};
+use super::convert::{given, library_ref, metadata_to_pb, read_at};
 use super::pages::{Pages, pages};
 use super::pb::search_service_server::SearchService;
 use super::{Grpc, pb, reply, reply_stream};
@@ -74,7 +74,7 @@ fn search_request(request: pb::SearchRequest, k_max: usize) -> ArrwdbResult<Sear
     Ok(SearchRequest {
         queries,
         listed,
-        filter: Some(request.filter).filter(|filter| !filter.is_empty()),
+        filter: given(request.filter),
         include_text: request.include_text.unwrap_or(true),
         exact: request.exact,
         k_max,
@@ -113,7 +113,7 @@ fn query(query: pb::SearchQuery) -> ArrwdbResult<SearchQuery> {
         return Err(Error::invalid("distance_threshold", "must be finite"));
     }
     let k = query.k.map(|k| k as usize);
-    let filter = Some(query.filter).filter(|filter| !filter.is_empty());
+    let filter = given(query.filter);
     Ok(SearchQuery { by, k, distance_threshold: query.distance_threshold, filter })
 }
 

@@ -7,6 +7,7 @@ use axum::response::Response;
 use tokio_util::sync::CancellationToken;
 
 use super::dto::event::{EventStatisticsOut, EventsOut, event_types};
+use super::dto::renamed;
 use super::params::{Params, header_strict, header_text};
 use super::problem::Problem;
 use super::reply::{event_stream, json};
@@ -183,18 +184,12 @@ fn events_request(params: &mut Params, start: StartAt, limits: &Limits) -> Resul
     let cursor = params.take("cursor");
     Ok(EventsRequest {
         library: library
-            .map(|text| text.parse().map_err(|error: crate::types::Error| renamed(error)))
+            .map(|text| text.parse().map_err(|error| renamed(error, "library_id")))
             .transpose()?,
         event_types: types.as_deref().map_or(Ok(Vec::new()), event_types)?,
         filter: filter.map(|text| Filter::parse(&text, FilterScope::Feed, limits)).transpose()?,
         start: cursor.as_deref().map_or(Ok(start), str::parse)?,
     })
-}
-
-/// A library reference that cannot be, under the name of its parameter.
-fn renamed(error: crate::types::Error) -> crate::types::Error {
-    let why = error.violations.into_iter().next().map_or(error.detail, |first| first.detail);
-    crate::types::Error::invalid("library_id", why)
 }
 
 fn is_cursor_lost(kind: ErrorKind) -> bool {

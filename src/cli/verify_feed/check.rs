@@ -279,7 +279,7 @@ impl Check {
                 let due = match position {
                     None => ordinal,
                     Some(position) if position.revision != event.revision => 0,
-                    Some(position) => (position.ordinal & !Cursor::LAST).wrapping_add(1),
+                    Some(position) => position.place().wrapping_add(1),
                 };
                 if ordinal != due {
                     let detail = format!("expected event {due} of the change, got {event}");

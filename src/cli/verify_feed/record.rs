@@ -107,7 +107,7 @@ impl EventRecord {
     /// Its place among the events of its change, from 0.
     #[must_use]
     pub fn ordinal(&self) -> u32 {
-        self.id.ordinal & !Cursor::LAST
+        self.id.place()
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use super::facts;
 use super::read::Unreadable;
 use super::record::{EventRecord, Recording, Subject};
-use crate::types::filter::{Fields, Name, Value};
+use crate::types::filter::{Fields, Name, Truth, Value};
 use crate::types::{Cursor, DocumentId, EventType, Filter, LibraryId, Match, Timestamp};
 
 /// What a filter lets through.
@@ -144,6 +144,12 @@ impl State {
                 (true, false) => Some(Match::Left),
                 (false, false) => None,
             };
+        }
+        if event.event_type == EventType::LibraryDeleted {
+            let library = library.as_str();
+            let (kind, batch) = (event.event_type, batch.as_deref());
+            let seen = Seen { kind, library, batch, document: None, chunk: None };
+            return (filter.eval(&seen) != Truth::False).then_some(Match::Matched);
         }
         let gone = [EventType::DocumentDeleted, EventType::ChunkDeleted];
         let image = match gone.contains(&event.event_type) {

@@ -21,10 +21,10 @@ use super::{Engine, ReadAt};
 use crate::log::ReadError;
 use crate::types::consumer::check_owner;
 use crate::types::{
-    Consumer, ConsumerName, Cursor, Error, ErrorKind, Event, EventType, Filter, FilterScope,
-    LibraryRef, Page, PageRequest, RequestId, Result, Revision, StartAt, Timestamp,
+    Consumer, ConsumerName, Cursor, Error, ErrorKind, EventType, Filter, FilterScope, LibraryRef,
+    Page, PageRequest, RequestId, Result, Revision, StartAt, Timestamp,
 };
-use registry::{Edit, done_through, owned};
+use registry::{Edit, owned};
 pub(super) use registry::{Ownership, Registry};
 
 /// A consumer that a client wants.
@@ -101,14 +101,8 @@ pub struct PulledEvents {
     pub next_cursor: Cursor,
     /// The feed's end at the time of the read.
     pub tail_cursor: Cursor,
-    changes: Vec<Selected>,
-}
-
-impl PulledEvents {
-    /// The events that pass the consumer's filters, in order.
-    pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
-        self.changes.iter().flat_map(Selected::events)
-    }
+    /// Changes that pass the consumer's filters, in order.
+    pub changes: Vec<Selected>,
 }
 
 impl Engine {
@@ -123,14 +117,9 @@ impl Engine {
         if let Some(filter) = &new.filter {
             Filter::parse(filter, FilterScope::Feed, &self.inner.limits)?;
         }
-        let library = match &new.library {
-            None => None,
-            // As in a subscription: a library that is gone still has a past.
-            Some(LibraryRef::Id(id)) => Some(*id),
-            Some(name) => Some(self.inner.published.load().library(name)?.library.id),
-        };
         let _gate = self.inner.consumers.trim_gate().await;
-        let (cursor, now) = (self.start_cursor(new.start).await?, Timestamp::now());
+        let (library, cursor) = self.start_in(new.library.as_ref(), new.start).await?;
+        let now = Timestamp::now();
         let consumer = Consumer {
             name: new.name,
             library,
@@ -221,10 +210,10 @@ impl Engine {
                 tail_cursor: page.tail_cursor,
                 changes: page.changes,
             };
-            if pulled.events().next().is_some() {
+            if !pulled.changes.is_empty() {
                 return Ok(pulled);
             }
-            let at_tail = done_through(position) >= page.tail_cursor.revision;
+            let at_tail = position.whole_before() >= page.tail_cursor.revision;
             let go_on = if at_tail {
                 let listener =
                     listener.get_or_insert_with(|| self.inner.feed.listen(library, types));
@@ -333,7 +322,7 @@ impl Engine {
             let cursor = consumer.cursor;
             let lost = check_cursor(&bounds, tail.revision, cursor).is_err();
             let floor = Revision(bounds.floor.0 - 1);
-            let done = if lost { floor } else { done_through(cursor) };
+            let done = if lost { floor } else { cursor.whole_before() };
             let expired = lost || done < floor;
             let mut lag = ConsumerLag::default();
             if done < tail.revision {

@@ -142,16 +142,10 @@ impl Registry {
         let consumers = self.consumers.borrow();
         let all = consumers.values().map(|kept| &kept.consumer);
         let holding = all.filter(|one| check_cursor(bounds, tail, one.cursor).is_ok());
-        let slowest = holding.min_by_key(|one| done_through(one.cursor));
-        let held = slowest.map_or(Revision(u64::MAX), |one| done_through(one.cursor));
+        let slowest = holding.min_by_key(|one| one.cursor.whole_before());
+        let held = slowest.map_or(Revision(u64::MAX), |one| one.cursor.whole_before());
         (held, slowest.map(|one| one.name.clone()))
     }
-}
-
-/// The highest revision of which nothing is left to read behind this cursor.
-pub(super) fn done_through(cursor: Cursor) -> Revision {
-    let partly = u64::from(!cursor.is_whole());
-    Revision(cursor.revision.0.saturating_sub(partly))
 }
 
 /// The consumer, if this generation still owns it; `failed-precondition` when it is paused.

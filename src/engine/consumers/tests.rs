@@ -6,7 +6,7 @@ use super::*;
 use crate::engine::changes::FeedItem;
 use crate::engine::small::Small;
 use crate::log::ChangeLog;
-use crate::types::Limits;
+use crate::types::{Event, Limits};
 
 fn name(text: &str) -> ConsumerName {
     ConsumerName::parse(text).expect("a name")
@@ -32,8 +32,12 @@ async fn pull(small: &Small, generation: Option<u64>, most: usize) -> Result<Pul
     small.engine.pull_events(&name("c"), request).await
 }
 
+fn events(pulled: &PulledEvents) -> impl Iterator<Item = Event<'_>> {
+    pulled.changes.iter().flat_map(Selected::events)
+}
+
 fn revisions(pulled: &PulledEvents) -> Vec<u64> {
-    pulled.events().map(|event| event.revision.0).collect()
+    events(pulled).map(|event| event.revision.0).collect()
 }
 
 fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
@@ -81,7 +85,7 @@ async fn acknowledgements_are_cumulative_and_never_go_back() {
     small.change(5).await;
     small.engine.create_consumer(new("c"), None).await.expect("created");
     let pulled = pull(&small, None, 10).await.expect("pulled");
-    let ids: Vec<Cursor> = pulled.events().map(|event| event.id).collect();
+    let ids: Vec<Cursor> = events(&pulled).map(|event| event.id).collect();
     let acknowledge = async |cursor| {
         let engine = &small.engine;
         let view = engine.acknowledge_events(&name("c"), pulled.generation, cursor).await;
@@ -106,7 +110,7 @@ async fn acknowledgements_that_come_together_are_all_answered() {
     small.change(40).await;
     small.engine.create_consumer(new("c"), None).await.expect("created");
     let pulled = pull(&small, None, 100).await.expect("pulled");
-    let ids: Vec<Cursor> = pulled.events().map(|event| event.id).collect();
+    let ids: Vec<Cursor> = events(&pulled).map(|event| event.id).collect();
     let (consumer, engine) = (name("c"), &small.engine);
     let each = ids.iter().rev().map(|id| async {
         let view = engine.acknowledge_events(&consumer, pulled.generation, *id).await;

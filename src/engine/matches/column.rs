@@ -53,7 +53,8 @@ fn is_wide(field: &Field) -> bool {
     field.name == Name::ChunkText || (object && field.path.is_empty())
 }
 
-/// A column. Code 0 stands for what is absent, or for a term that is not true.
+/// A column. Code 0 stands for what is absent, or for a term that is not
+/// true; a term that is true has code 1.
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) source: Source,
@@ -70,9 +71,6 @@ enum Codes {
     /// By place of the document: slot and code of those chunks that have one, by slot.
     Chunks(Vec<Box<[(u32, u32)]>>),
 }
-
-/// What a term that is true has in place of a code.
-const TRUE: u32 = 1;
 
 impl Column {
     pub(super) fn new(source: Source) -> Self {
@@ -175,7 +173,7 @@ impl Column {
     /// the term itself, or all that the term looks at.
     pub(super) fn holds(&self, term: &Expr) -> Vec<bool> {
         match &self.source {
-            Source::Term(_) => vec![false, TRUE == 1],
+            Source::Term(_) => vec![false, true],
             Source::Field(_) => (0..=self.values.values.len())
                 .map(|code| u32::try_from(code).is_ok_and(|code| term.holds(&One(self, code))))
                 .collect(),

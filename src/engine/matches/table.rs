@@ -98,8 +98,7 @@ impl Table {
         size_of::<u64>() * self.documents.capacity() + answers + columns
     }
 
-    /// What it should have besides `sources` when it is read again, used last first. Of terms
-    /// only, where fields take too much memory.
+    /// What it should have besides `sources` when it is read again, used last first.
     pub(super) fn carried(&self, sources: &[Source]) -> Vec<Source> {
         let others = self.recent.iter().rev().filter(|source| !sources.contains(source));
         others.take(COLUMNS_MAX.saturating_sub(sources.len())).cloned().collect()

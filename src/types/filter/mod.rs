@@ -30,7 +30,7 @@ pub use expr::{Arithmetic, Comparison, Expr, Field, Literal, Name};
 pub use fields::{Fields, FieldsOf, Value};
 
 use super::error::{Error, Result};
-use super::event::Event;
+use super::event::{Event, EventPayload};
 use super::limits::Limits;
 
 /// What a filter is for: decides which names exist ([`Name::is_in`]).
@@ -80,10 +80,16 @@ impl Filter {
         eval::truth(&self.expr, fields)
     }
 
-    /// Whether, and how, an event matches: [`Self::match_fields`] of the event's own.
+    /// Whether, and how, an event matches: [`Self::match_fields`] of the event's own. A
+    /// `library.deleted` stands for documents that it does not show, so it matches unless the
+    /// expression is false of it.
     #[must_use]
     pub fn match_event(&self, event: &Event<'_>) -> Option<Match> {
-        self.match_fields(&EventFields::of(event))
+        let fields = EventFields::of(event);
+        if let EventPayload::LibraryDeleted { .. } = event.payload {
+            return Match::of(None, self.eval(&fields.image) != Truth::False);
+        }
+        self.match_fields(&fields)
     }
 
     /// Whether, and how, an event matches, given fields that several filters may share; `None`

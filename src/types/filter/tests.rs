@@ -6,8 +6,8 @@ use serde_json::{Map, Value as Json, json};
 use super::*;
 use crate::types::change::{BatchFailure, ChangeHead, ChangeKind};
 use crate::types::{
-    BatchCounts, BatchId, ChunkHead, ChunkId, DocumentHead, DocumentId, Epoch, ErrorKind,
-    LibraryId, Metadata, Revision, Timestamp,
+    BatchCounts, BatchId, ChunkHead, ChunkId, DocumentHead, DocumentId, EmbedderRef, Epoch,
+    ErrorKind, IndexType, Library, LibraryId, LibraryName, Metadata, Metric, Revision, Timestamp,
 };
 
 fn metadata(json: &Json) -> Metadata {
@@ -340,6 +340,38 @@ fn change(kind: ChangeKind, library_id: LibraryId, batch_id: Option<BatchId>) ->
 fn matches_of(filter: &str, change: &ChangeHead) -> Vec<Option<Match>> {
     let filter = feed(filter).unwrap_or_else(|error| panic!("{error}"));
     change.events().map(|event| filter.match_event(&event)).collect()
+}
+
+#[test]
+fn the_end_of_a_library_matches_unless_the_expression_is_false_of_it() {
+    let library_id = LibraryId::generate();
+    let before = Library {
+        id: library_id,
+        name: LibraryName::parse("l").expect("a name"),
+        description: String::new(),
+        metric: Metric::Cosine,
+        dimension: 2,
+        embedder: EmbedderRef { id: "none".to_owned(), sha256: String::new() },
+        index_type: IndexType::Auto,
+        metadata: Metadata::default(),
+        created_at: Timestamp::from_micros(1),
+        updated_at: Timestamp::from_micros(1),
+        revision: Revision(1),
+    };
+    let kind = ChangeKind::LibraryDeleted { before, num_documents: 3, num_chunks: 5 };
+    let gone = change(kind, library_id, None);
+    for (filter, expected) in [
+        ("document.metadata.n > 5", Some(Match::Matched)),
+        ("!(document.metadata.n > 5)", Some(Match::Matched)),
+        ("event.type == \"library.deleted\"", Some(Match::Matched)),
+        ("event.type.startsWith(\"document.\")", None),
+        ("event.type == \"document.added\" && document.title == \"x\"", None),
+        ("has(document.metadata.n)", None),
+    ] {
+        assert_eq!(matches_of(filter, &gone), [expected], "{filter}");
+    }
+    let started = change(ChangeKind::BatchStarted, library_id, None);
+    assert_eq!(matches_of("document.metadata.n > 5", &started), [None]);
 }
 
 #[test]

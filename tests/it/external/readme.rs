@@ -6,10 +6,10 @@ use super::{output, tool, tools};
 use crate::harness::{Process, repository};
 
 /// Where the README's server listens.
-const SHOWN: &str = "localhost:8000";
+pub(super) const SHOWN: &str = "localhost:8000";
 
 /// How long the README follows the feed, and how long its test does, whose machine may be busy.
-const FOLLOWED: [&str; 2] = ["max-time 2 ", "max-time 6 "];
+pub(super) const FOLLOWED: [&str; 2] = ["max-time 2 ", "max-time 6 "];
 
 fn readme() -> String {
     std::fs::read_to_string(repository("README.md")).expect("README.md")

@@ -84,6 +84,33 @@ fn python_asyncio_follows_while_it_streams_in() {
     with_server(&[], |server| python("asyncio", server));
 }
 
+/// Tests of `clients/python`, against this binary; they start its servers themselves.
+fn python_client(arguments: &[&str]) {
+    let mut pytest = tool(tools().join("venv/bin/python"));
+    pytest.args(["-m", "pytest"]).args(arguments).current_dir(repository("clients/python/tests"));
+    pytest.env("ARRWDB_BINARY", env!("CARGO_BIN_EXE_arrwdb"));
+    pytest.env("PYTHONDONTWRITEBYTECODE", "1");
+    output(&mut pytest);
+}
+
+#[test]
+#[ignore = "needs Python with pytest: run by .ci/run"]
+fn the_python_client_speaks_every_verb_and_its_readme_is_true() {
+    python_client(&["--ignore=test_resumption.py"]);
+}
+
+#[test]
+#[ignore = "needs Python with pytest: run by .ci/run"]
+fn the_blocking_python_client_loses_and_doubles_nothing() {
+    python_client(&["test_resumption.py", "-k", "blocking"]);
+}
+
+#[test]
+#[ignore = "needs Python with pytest: run by .ci/run"]
+fn the_asyncio_python_client_loses_and_doubles_nothing() {
+    python_client(&["test_resumption.py", "-k", "not blocking"]);
+}
+
 #[test]
 #[ignore = "needs Node with grpc-js: run by .ci/run"]
 fn node_streams_searches_and_follows_over_grpc() {

@@ -343,6 +343,7 @@ def query_to_pb(query: values.SearchQuery | str) -> search_service_pb2.SearchQue
         embedding=embedding_to_pb(query.embedding, "embedding"),
         k=query.k,
         distance_threshold=query.distance_threshold,
+        filter=query.filter,
     )
 
 

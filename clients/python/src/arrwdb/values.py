@@ -254,6 +254,8 @@ class SearchQuery:
     embedding: Iterable[float] | None = None
     k: int | None = None
     distance_threshold: float | None = None
+    filter: str = ""
+    """Only chunks of which this expression is true; the call's when empty."""
 
 
 @dataclass(frozen=True)

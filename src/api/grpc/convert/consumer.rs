@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::event::{event_to_pb, event_type_from_pb, event_type_to_pb};
-use super::{library_ref, timestamp};
+use super::event::{event_type_to_pb, event_types_from_pb, events_to_pb};
+use super::{any_library, given, timestamp};
 use crate::api::grpc::pb;
 use crate::engine::consumers::{
     ConsumerView, FollowRequest, NewConsumer, PullRequest, PulledEvents,
@@ -13,15 +13,11 @@ use crate::types::{ConsumerName, Error, Result, StartAt};
 pub(in crate::api::grpc) fn new_consumer(
     request: pb::CreateConsumerRequest,
 ) -> Result<NewConsumer> {
-    let types = request.event_types.iter().map(|number| event_type_from_pb(*number));
     Ok(NewConsumer {
         name: ConsumerName::parse(&request.name)?,
-        library: match request.library_id.as_str() {
-            "" => None,
-            text => Some(library_ref(text)?),
-        },
-        event_types: types.collect::<Result<_>>()?,
-        filter: Some(request.filter).filter(|text| !text.is_empty()),
+        library: any_library(&request.library_id)?,
+        event_types: event_types_from_pb(&request.event_types)?,
+        filter: given(request.filter),
         start: match request.cursor.as_str() {
             "" => StartAt::Now,
             text => text.parse()?,
@@ -75,7 +71,7 @@ pub(in crate::api::grpc) fn follow_request(
 
 pub(in crate::api::grpc) fn pulled_to_pb(pulled: &PulledEvents) -> pb::PullEventsResponse {
     pb::PullEventsResponse {
-        events: pulled.events().map(|event| event_to_pb(&event)).collect(),
+        events: events_to_pb(&pulled.changes).collect(),
         next_cursor: pulled.next_cursor.to_string(),
         tail_cursor: pulled.tail_cursor.to_string(),
         generation: pulled.generation,

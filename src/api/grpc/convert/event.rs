@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::library::{embedder_to_pb, index_type_to_pb, metric_to_pb};
-use super::{library_ref, metadata_to_pb, timestamp};
+use super::{any_library, metadata_to_pb, timestamp};
 use crate::api::grpc::framed::write_framed;
 use crate::api::grpc::pb;
 use crate::engine::changes::{EventStatistics, EventsRequest, Selected};
@@ -22,14 +22,9 @@ pub(in crate::api::grpc) fn events_request(
     default: StartAt,
     limits: &Limits,
 ) -> Result<EventsRequest> {
-    let library = match library_id {
-        "" => None,
-        text => Some(library_ref(text)?),
-    };
-    let event_types = event_types.iter().map(|number| event_type_from_pb(*number));
     Ok(EventsRequest {
-        library,
-        event_types: event_types.collect::<Result<_>>()?,
+        library: any_library(library_id)?,
+        event_types: event_types_from_pb(event_types)?,
         filter: match filter {
             "" => None,
             text => Some(Filter::parse(text, FilterScope::Feed, limits)?),
@@ -52,7 +47,7 @@ pub(in crate::api::grpc) fn events_to_pb(changes: &[Selected]) -> impl Iterator<
     changes.iter().flat_map(Selected::events).map(|event| event_to_pb(&event))
 }
 
-pub(super) fn event_to_pb(event: &Event<'_>) -> pb::Event {
+fn event_to_pb(event: &Event<'_>) -> pb::Event {
     pb::Event {
         id: event.id.to_string(),
         r#type: event_type_to_pb(event.event_type).into(),
@@ -178,7 +173,11 @@ pub(super) fn event_type_to_pb(event_type: EventType) -> pb::EventType {
     }
 }
 
-pub(super) fn event_type_from_pb(number: i32) -> Result<EventType> {
+pub(super) fn event_types_from_pb(numbers: &[i32]) -> Result<Vec<EventType>> {
+    numbers.iter().map(|number| event_type_from_pb(*number)).collect()
+}
+
+fn event_type_from_pb(number: i32) -> Result<EventType> {
     let known = EventType::ALL.iter().copied();
     known
         .into_iter()

@@ -31,7 +31,17 @@ pub(super) fn library_ref(text: &str) -> Result<LibraryRef> {
     text.parse().map_err(|error| renamed(error, "library_id"))
 }
 
+/// The same where the empty text stands for all libraries.
+pub(super) fn any_library(text: &str) -> Result<Option<LibraryRef>> {
+    if text.is_empty() { Ok(None) } else { library_ref(text).map(Some) }
+}
+
 /// An optional field where the empty text stands for absence.
+pub(super) fn given(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// The same for a request id.
 pub(super) fn request_id(text: &str) -> Result<Option<RequestId>> {
     if text.is_empty() { Ok(None) } else { RequestId::parse(text).map(Some) }
 }

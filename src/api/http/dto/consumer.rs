@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::event::EventOut;
+use super::event::EventList;
 use super::{Shown, renamed};
 use crate::engine::consumers::{ConsumerView, NewConsumer, PullRequest, PulledEvents};
 use crate::types::{ConsumerName, Cursor, Error, EventType, Page, Result, StartAt, Timestamp};
@@ -70,29 +70,16 @@ impl<'a> From<&'a Page<ConsumerView>> for ConsumersOut<'a> {
 #[derive(Serialize)]
 pub(in crate::api::http) struct PulledOut<'a> {
     generation: u64,
-    events: PulledList<'a>,
+    events: EventList<'a>,
     next_cursor: Shown<Cursor>,
     tail_cursor: Shown<Cursor>,
-}
-
-struct PulledList<'a>(&'a PulledEvents);
-
-impl Serialize for PulledList<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeSeq;
-        let mut list = serializer.serialize_seq(None)?;
-        for event in self.0.events() {
-            list.serialize_element(&EventOut(&event))?;
-        }
-        list.end()
-    }
 }
 
 impl<'a> From<&'a PulledEvents> for PulledOut<'a> {
     fn from(pulled: &'a PulledEvents) -> Self {
         Self {
             generation: pulled.generation,
-            events: PulledList(pulled),
+            events: EventList(&pulled.changes),
             next_cursor: Shown(pulled.next_cursor),
             tail_cursor: Shown(pulled.tail_cursor),
         }

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use super::library::EmbedderOut;
 use super::{Shown, Verbatim};
-use crate::engine::changes::{EventStatistics, EventsPage, SubscriberStatistics};
+use crate::engine::changes::{EventStatistics, EventsPage, Selected, SubscriberStatistics};
 use crate::engine::snapshot::SnapshotDocument;
 use crate::types::{
     BatchCounts, ChunkHead, Cursor, DocumentHead, Event, EventPayload, EventType, Library, Match,
@@ -155,20 +155,21 @@ pub(in crate::api::http) struct EventsOut<'a>(pub(in crate::api::http) &'a Event
 impl Serialize for EventsOut<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(3))?;
-        map.serialize_entry("events", &EventList(self.0))?;
+        map.serialize_entry("events", &EventList(&self.0.changes))?;
         map.serialize_entry("next_cursor", &Shown(self.0.next_cursor))?;
         map.serialize_entry("tail_cursor", &Shown(self.0.tail_cursor))?;
         map.end()
     }
 }
 
-struct EventList<'a>(&'a EventsPage);
+/// The events of changes, in order.
+pub(super) struct EventList<'a>(pub(super) &'a [Selected]);
 
 impl Serialize for EventList<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeSeq;
         let mut list = serializer.serialize_seq(None)?;
-        for event in self.0.changes.iter().flat_map(|selected| selected.events()) {
+        for event in self.0.iter().flat_map(Selected::events) {
             list.serialize_element(&EventOut(&event))?;
         }
         list.end()

@@ -118,7 +118,7 @@ fn required<T>(name: &str, field: Option<Option<T>>) -> Result<Option<T>> {
 }
 
 /// An error about one field, told of the name that the field has here.
-fn renamed(error: Error, field: &str) -> Error {
+pub(super) fn renamed(error: Error, field: &str) -> Error {
     let why = error.violations.into_iter().next().map_or(error.detail, |first| first.detail);
     Error::invalid(field, why)
 }

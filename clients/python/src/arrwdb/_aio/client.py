@@ -458,7 +458,8 @@ class AsyncClient:
         min_revision: int | None = None,
         timeout: float | None = None,
     ) -> SearchResults:
-        """Finds the `k` chunks (10 when not given, at most 1 000) nearest to a text or a vector."""
+        """Finds the `k` chunks (10 when not given, at most 1 000) nearest to a text or a vector,
+        of those of which the `filter` is true, if there is one."""
         request = search_service_pb2.SearchRequest(
             library_id=library,
             query=query,
@@ -488,8 +489,8 @@ class AsyncClient:
         min_revision: int | None = None,
         timeout: float | None = None,
     ) -> list[SearchResults]:
-        """Answers several queries, at most 100, at one revision, in their order. `k` and
-        `distance_threshold` are of those that say nothing else."""
+        """Answers several queries, at most 100, at one revision, in their order. `k`,
+        `distance_threshold` and `filter` are of those that say nothing else."""
         request = search_service_pb2.SearchRequest(
             library_id=library,
             queries=[_convert.query_to_pb(query) for query in queries],
