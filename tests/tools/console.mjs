@@ -298,6 +298,10 @@ async function following(page) {
   await showsEvents(page, all.slice(6));
   await page.locator(".events summary").first().click();
   await page.getByLabel("The event as JSON").getByText(all.at(-1).id).waitFor();
+  await page.locator(`[data-id="${all.at(-4).id}"] summary`).click();
+  await page.locator(`[data-id="${all.at(-4).id}"]`).getByRole("button", { name: "Begin the feed behind this event" }).click();
+  await showsEvents(page, all.slice(-3));
+  assert.equal(await page.getByLabel("Where").inputValue(), all.at(-4).id);
 
   page.refusals = true;
   await ask(page, { filter: "document.nothing == 1" });
@@ -308,6 +312,7 @@ async function following(page) {
   page.refusals = false;
   await page.getByRole("button", { name: "From the oldest" }).click();
   await showsEvents(page, all);
+  assert.equal(await page.getByLabel("Begin at").inputValue(), "begin");
   await page.getByRole("button", { name: "Clear the list" }).click();
   await page.getByText("Nothing has happened here yet").waitFor();
 }

@@ -141,6 +141,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::types::EventType;
 
     async fn ask(path: &str, tags: &[&str]) -> (StatusCode, HeaderMap, Bytes) {
         let mut request = Request::get(path);
@@ -217,6 +218,18 @@ mod tests {
         }
         let (_, other, _) = ask("/console/dom.js", &[]).await;
         assert_ne!(other["etag"], tag);
+    }
+
+    /// A type of event that the engine learns must be one that people can ask for.
+    #[test]
+    fn the_feed_offers_every_type_of_event() {
+        let feed = files().find(|file| file.path == "/console/feed.js").expect("there");
+        let text = std::str::from_utf8(feed.bytes).expect("UTF-8");
+        let (_, list) = text.split_once("TYPES = [").expect("a list");
+        let (list, _) = list.split_once(']').expect("its end");
+        let offered: BTreeSet<&str> = list.split('"').skip(1).step_by(2).collect();
+        let known: BTreeSet<&str> = EventType::ALL.iter().map(|kind| kind.name()).collect();
+        assert_eq!(offered, known);
     }
 
     /// Scripts name each other, the page and its worker by paths that a reader must be able to trust.

@@ -85,15 +85,17 @@ function row(event) {
       details.append(h("pre", { tabindex: "0", "aria-label": "The event as JSON" }, JSON.stringify(event, null, 2)),
         h("p", { class: "actions" },
           there && h("button", { type: "button", class: "small", onclick: () => openDocument(event.library_id, event.document_id) }, "Read the document"),
-          h("button", { type: "button", class: "small", onclick: () => onlyFrom(event) }, "Begin the feed behind this event")));
+          h("button", { type: "button", class: "small", onclick: () => beginAt("cursor", event.id) }, "Begin the feed behind this event")));
     },
   }, summary);
   return h("li", {}, details);
 }
 
-function onlyFrom(event) {
-  choice = { start: "cursor", place: event.id };
-  follower.follow({ ...follower.wish, start: event.id });
+/** Begins elsewhere with the same filters, and draws the view anew so that its form says the same. */
+function beginAt(start, place = "") {
+  choice = { start, place };
+  follower.follow({ ...follower.wish, start: place || start });
+  dispatchEvent(new Event("hashchange"));
 }
 
 /** The view. */
@@ -195,8 +197,8 @@ export function feed(root) {
   };
   const refusal = (fault) => trouble(inWords(fault), ["cursor-expired", "cursor-unknown"].includes(fault.slug) &&
     h("p", { class: "actions" },
-      h("button", { type: "button", class: "small", onclick: () => follower.follow({ ...follower.wish, start: "begin" }) }, "From the oldest"),
-      h("button", { type: "button", class: "small", onclick: () => follower.follow({ ...follower.wish, start: "now" }) }, "From now")));
+      h("button", { type: "button", class: "small", onclick: () => beginAt("begin") }, "From the oldest"),
+      h("button", { type: "button", class: "small", onclick: () => beginAt("now") }, "From now")));
   const soon = throttled(draw, 150);
   follower.addEventListener("change", soon);
   pulse.addEventListener("beat", soon);

@@ -5,8 +5,8 @@
 const PIECE_BYTES = 1 << 20;
 /** Lines of a piece at most. */
 const PIECE_LINES = 2_000;
-/** A line beyond this is dropped here; the server would refuse it too (`message_bytes_max`). */
-const LINE_BYTES_MAX = 16 << 20;
+/** What a line may take of the page's memory; a longer one is left out and told. */
+export const LINE_BYTES_MAX = 16 << 20;
 /** Text of a file that becomes one document is read as a whole, so it is bounded. */
 const TEXT_BYTES_MAX = 8 << 20;
 

@@ -2,7 +2,7 @@
 // after a broken connection without doubling anything.
 
 import { Fault, backoff_ms, faultOf, libraryPath, linesOf, open, pause } from "./client.js";
-import { isNdjson, ndjsonPieces, textPieces } from "./pieces.js";
+import { LINE_BYTES_MAX, isNdjson, ndjsonPieces, textPieces } from "./pieces.js";
 
 /** Statuses that are kept: the newest of those that went well, the first of those that failed. */
 const ROWS_MAX = 50;
@@ -10,6 +10,7 @@ const FAILURES_MAX = 1_000;
 /** Tries without any progress, some seconds apart: then somebody must decide. */
 const TRIES_MAX = 60;
 
+const TOO_LONG = `the line is longer than ${LINE_BYTES_MAX >> 20} MiB, more than this page takes: send the file with curl`;
 const FINAL = new Set(["completed", "skipped", "failed"]);
 
 /** An upload. It says `change` whenever something of it did. */
@@ -64,7 +65,7 @@ export class Upload extends EventTarget {
       const pieces = isNdjson(this.name, beginning) ? ndjsonPieces(this.blob) : textPieces(this.blob, this.name);
       for await (const piece of pieces) {
         signal.throwIfAborted();
-        for (const line of piece.refused) this.#take({ status: "failed", line, title: "", error: { detail: "the line is longer than 16 MiB" } });
+        for (const line of piece.refused) this.#take({ status: "failed", line, title: "", error: { detail: TOO_LONG } });
         end = piece.end ?? end;
         if (piece.lines.length > 0) cut = (await this.#send(piece.lines, signal)) || cut;
       }
