@@ -179,7 +179,7 @@ async function ingestion(page) {
   await drop(page, [{ name: "cut.ndjson", content: exported.split("\n").slice(0, 2).join("\n") }]);
   await ended(page, "cut.ndjson");
   await upload(page, "cut.ndjson").getByText("This is an export without its last line").waitFor();
-  await page.getByLabel("One that is there already").selectOption("skip");
+  await page.getByLabel("If a document is there").selectOption("skip");
   await drop(page, [{ name: "again.ndjson", content: exported }]);
   await ended(page, "again.ndjson");
   assert.match(await upload(page, "again.ndjson").locator(".figures").innerText(), /^0 documents in \(0 chunks\) · 5 skipped · 0 failed/);

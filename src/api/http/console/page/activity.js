@@ -15,12 +15,19 @@ const perSecond = (value) => (value >= 10 || value === 0 ? `${compact(Math.round
 const CHARTS = [
   { title: "Ingest", hint: "Changes made durable a second", series: [["Changes", "changes", "--series-1"]], written: perSecond },
   { title: "Events", hint: "Published once, delivered to each subscriber", series: [["Published", "published", "--series-1"], ["Delivered", "delivered", "--series-2"]], written: perSecond },
-  { title: "Search latency", hint: "From the request to its ranking, inside the server", series: [["Half are faster", "searchMedian", "--series-1"], ["99 of 100 are", "searchSlow", "--series-3"]], written: duration, points: true },
+  { title: "Search latency", hint: "From the request to its ranking, inside the server", series: [["Half are faster", "searchMedian", "--series-1"], ["99 of 100 are", "searchSlow", "--series-3"]], written: duration, points: true, logarithmic: true },
   { title: "Subscriber lag", hint: "How far the slowest live subscription is behind", series: [["Slowest", "lagSeconds", "--series-4"]], written: duration },
 ];
 
+/** From nought on. */
+const linearScale = { range: (_, __, most) => [0, most > 0 ? most * 1.15 : 1] };
+/** In decades: one slow search does not hide how fast the others are. */
+const logScale = { distr: 3, range: (_, least, most) => (least > 0 ? [10 ** Math.floor(Math.log10(least)), 10 ** Math.ceil(Math.log10(most * 1.01))] : [1e-4, 1e-1]) };
+/** Of lines within decades only the decades themselves. */
+const decades = (_, ticks) => ticks.map((tick) => (Math.abs(Math.log10(tick) - Math.round(Math.log10(tick))) < 1e-9 ? tick : null));
+
 /** A chart that keeps itself up to date by `draw`. */
-function chart({ title, hint, series, written, points }) {
+function chart({ title, hint, series, written, points, logarithmic }) {
   const values = h("dl", { class: "values" });
   const canvas = h("div", { class: "plot", role: "img" });
   const moment = h("span", { class: "quiet-text moment" });
@@ -33,8 +40,8 @@ function chart({ title, hint, series, written, points }) {
     const axis = { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
     plot = new uPlot({
       width: Math.max(200, canvas.clientWidth), height: HEIGHT_px, legend: { show: false }, cursor: { y: false, points: { size: 6 } },
-      scales: { x: { range: () => [Date.now() / 1_000 - SPAN_s, Date.now() / 1_000] }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.15 : 1] } },
-      axes: [{ ...axis, size: 26, space: 56, values: "{HH}:{mm}" }, { ...axis, size: 62, space: 36, values: (_, ticks) => ticks.map((tick) => (tick === 0 ? "0" : written(tick))) }],
+      scales: { x: { range: () => [Date.now() / 1_000 - SPAN_s, Date.now() / 1_000] }, y: logarithmic ? logScale : linearScale },
+      axes: [{ ...axis, size: 26, space: 56, values: "{HH}:{mm}" }, { ...axis, size: 62, space: 36, ...(logarithmic && { grid: { ...axis.grid, filter: decades }, filter: decades }), values: (_, ticks) => ticks.map((tick) => (tick === null ? null : tick === 0 ? "0" : written(tick))) }],
       // What stood there at the moment that is pointed at, or else stands there now.
       hooks: { setCursor: [({ cursor }) => ((pointed = cursor.idx ?? null), tell())] },
       series: [{}, ...series.map(([label, , name], i) => ({

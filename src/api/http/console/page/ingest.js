@@ -114,7 +114,7 @@ export function ingest(root, about) {
   const hint = h("div", { class: "empty" }, h("h2", {}, "Nothing has gone in from here yet"),
     h("p", {}, "Drop a file, paste some lines, or stream from a terminal; it shows in the feed either way:"));
   const main = h("div", {},
-    h("div", { class: "controls" }, field("Library", picker.select), field("One that is there already", conflict)),
+    h("div", { class: "controls" }, field("Library", picker.select), field("If a document is there", conflict)),
     h("div", { class: "two" }, drop,
       h("form", { class: "stack", onsubmit: (event) => {
         event.preventDefault();
