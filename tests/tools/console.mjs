@@ -4,120 +4,37 @@
 // (`kill`, `terminate`, `start`) asks for that to be done to the server, and is answered by `done` on the input.
 
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import readline from "node:readline";
-import { fileURLToPath } from "node:url";
 
+import { parts } from "./console_parts.mjs";
+import {
+  base,
+  api,
+  json,
+  lines,
+  until,
+  library,
+  ingest,
+  stored,
+  statistics,
+  past,
+  openConsole,
+  visit,
+  text,
+  received,
+  shown,
+  feedIs,
+  ask,
+  showsEvents,
+  drop,
+  upload,
+  ended,
+} from "./console_page.mjs";
 import { load } from "./generate.mjs";
 
-const DEADLINE_MS = 60_000;
-const PAGE = fileURLToPath(new URL("../../src/api/http/console/page/", import.meta.url));
 const VIEWS = ["libraries", "library/a", "feed", "ingest/a", "search/a", "map/a", "activity"];
-
-const [scenario, address] = process.argv.slice(2);
-const base = `http://${address}`;
-
-async function api(method, path, body, type = "application/json") {
-  const options = { method, headers: body === undefined ? {} : { "content-type": type } };
-  if (body !== undefined) options.body = typeof body === "string" ? body : JSON.stringify(body);
-  const response = await fetch(base + path, options);
-  assert.ok(response.ok, `${method} ${path}: ${response.status} ${await response.clone().text()}`);
-  return response;
-}
-
-const json = async (...request) => (await api(...request)).json();
-const lines = async (...request) => (await (await api(...request)).text()).trim().split("\n").map((line) => JSON.parse(line));
-
-/** Waits until `look` gives something true, and answers that. The page's policy rules out Playwright's own wait. */
-async function until(what, look) {
-  const deadline = Date.now() + DEADLINE_MS;
-  for (;;) {
-    const seen = await look();
-    if (seen) return seen;
-    assert.ok(Date.now() < deadline, `still waiting until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-}
-
-const library = (name, more = {}) => json("POST", "/v1/libraries", { name, ...more });
-async function ingest(name, documents) {
-  const body = documents.map((one) => JSON.stringify(one)).join("\n");
-  const told = await lines("POST", `/v1/libraries/${name}/documents/stream?report=failures`, body, "application/x-ndjson");
-  assert.deepEqual(told.slice(0, -1), []);
-}
-const stored = async (name) => (await lines("GET", `/v1/libraries/${name}/documents/stream`)).slice(0, -1);
-const statistics = () => json("GET", "/v1/events/statistics");
-
-/** All events of the feed that are left, in order. */
-async function past(query = "") {
-  const events = [];
-  for (let cursor = "begin"; ; ) {
-    const page = await json("GET", `/v1/events?limit=1000&cursor=${cursor}${query}`);
-    if (page.events.length === 0) return events;
-    events.push(...page.events);
-    cursor = page.next_cursor;
-  }
-}
-
-/** A page of the console; what it complains of while the server answers fails the test. */
-async function openConsole(browser, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
-  const page = await context.newPage();
-  page.setDefaultTimeout(DEADLINE_MS);
-  page.complaints = [];
-  page.on("pageerror", (error) => page.complaints.push(error.stack));
-  page.on("console", (message) => {
-    // A server that is gone, and one without the path of an index's layout, are no faults of the page.
-    const text = message.text();
-    const expected = /ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY_RESPONSE|ERR_ABORTED/.test(text) || /\/index$/.test(message.location().url) || page.refusals;
-    if (message.type() === "error" && !(text.startsWith("Failed to load") && expected)) page.complaints.push(text);
-  });
-  await page.goto(base);
-  await page.locator('#health[data-state="up"]').waitFor();
-  return page;
-}
-
-const visit = (page, view) => page.evaluate((view) => void (location.hash = `#/${view}`), view);
-const text = (page, selector) => page.locator(selector).first().innerText();
-const received = async (page) => Number(/([\d,]+) events? received/.exec(await text(page, ".strip .figures"))[1].replaceAll(",", ""));
-const shown = (page) => page.locator(".events details").evaluateAll((rows) => rows.map((row) => row.dataset.id));
-const feedIs = (page, state) => page.locator(`.view.feed[data-feed="${state}"]`).waitFor();
-
-/** Asks the feed anew, with what is given. */
-async function ask(page, { library = "", types = [], filter = "", start = "begin", place = "" }) {
-  await page.getByRole("combobox", { name: "Library" }).selectOption(library);
-  await page.locator(".menu > summary").click();
-  for (const box of await page.locator(".menu input").all()) await box.setChecked(types.includes(await box.inputValue()));
-  await page.keyboard.press("Escape");
-  await page.getByLabel("Filter").fill(filter);
-  await page.getByLabel("Begin at").selectOption(start);
-  if (place !== "") await page.getByLabel("Where").fill(place);
-  await page.getByRole("button", { name: "Apply" }).click();
-}
-
-/** Waits until the feed shows exactly these events, oldest first, each once and in order. */
-async function showsEvents(page, events) {
-  const ids = events.map((event) => event.id).reverse();
-  await until(`${events.length} events are shown`, async () => (await shown(page)).length >= ids.length && (await received(page)) >= ids.length);
-  assert.deepEqual(await shown(page), ids);
-  assert.equal(await received(page), ids.length);
-}
-
-/** Drops files on the page, as a file manager does. */
-async function drop(page, files) {
-  const transfer = await page.evaluateHandle((files) => {
-    const transfer = new DataTransfer();
-    for (const { name, bytes } of files) transfer.items.add(new File([new Uint8Array(bytes)], name));
-    return transfer;
-  }, files.map(({ name, content }) => ({ name, bytes: [...Buffer.from(content)] })));
-  await page.dispatchEvent(".drop", "dragover", { dataTransfer: transfer });
-  await page.dispatchEvent(".drop", "drop", { dataTransfer: transfer });
-}
-
-const upload = (page, name) => page.locator(".upload", { has: page.getByRole("heading", { name, exact: true }) });
-const ended = (page, name, state = "done") => page.locator(`.upload[data-state="${state}"]`, { has: page.getByRole("heading", { name, exact: true }) }).waitFor();
 
 /** From nothing: a library, documents from files and from a paste, each with its status; then their end. */
 async function ingestion(page) {
@@ -147,7 +64,10 @@ async function ingestion(page) {
     Buffer.from([0xff, 0xfe, 0x0a]),
     Buffer.from('not json\n{"title":"Big","text":"many","metadata":{"n":12345678901234567890.5}}\n{}\n'),
   ]);
-  await drop(page, [{ name: "some.ndjson", content: bad }, { name: "iron.md", content: "Preface.\n\n# Iron *works*\n\nA block of iron.\n" }]);
+  await drop(page, [
+    { name: "some.ndjson", content: bad },
+    { name: "iron.md", content: "Preface.\n\n# Iron *works*\n\nA block of iron.\n" },
+  ]);
   await ended(page, "some.ndjson");
   await ended(page, "iron.md");
   const some = upload(page, "some.ndjson");
@@ -162,7 +82,9 @@ async function ingestion(page) {
   ]);
   await ended(page, "plain.txt");
   await page.getByText("Not taken: picture.png.").waitFor();
-  await page.getByLabel("Paste").fill('{"title":"Pasted","text":"by hand"}\n{"id":"heron","title":"Heron","text":"Replaced."}');
+  await page
+    .getByLabel("Paste")
+    .fill('{"title":"Pasted","text":"by hand"}\n{"id":"heron","title":"Heron","text":"Replaced."}');
   await page.getByRole("button", { name: "Ingest the text" }).click();
   await ended(page, "Pasted text");
   const documents = Object.fromEntries((await stored("notes")).map((one) => [one.title, one]));
@@ -182,7 +104,10 @@ async function ingestion(page) {
   await page.getByLabel("If a document is there").selectOption("skip");
   await drop(page, [{ name: "again.ndjson", content: exported }]);
   await ended(page, "again.ndjson");
-  assert.match(await upload(page, "again.ndjson").locator(".figures").innerText(), /^0 documents in \(0 chunks\) · 5 skipped · 0 failed/);
+  assert.match(
+    await upload(page, "again.ndjson").locator(".figures").innerText(),
+    /^0 documents in \(0 chunks\) · 5 skipped · 0 failed/,
+  );
 
   // A status leads to its document; there it can be deleted.
   await some.getByRole("button", { name: "Heron" }).click();
@@ -209,7 +134,9 @@ async function ingestion(page) {
 async function streaming(page) {
   await library("a");
   await visit(page, "ingest/a");
-  const content = Array.from({ length: 12_000 }, (_, i) => JSON.stringify({ title: `t${i}`, text: `number ${i}` })).join("\n");
+  const content = Array.from({ length: 12_000 }, (_, i) =>
+    JSON.stringify({ title: `t${i}`, text: `number ${i}` }),
+  ).join("\n");
   await drop(page, [{ name: "many.ndjson", content }]);
   const card = upload(page, "many.ndjson");
   const partly = await until("some are in and others not", async () => {
@@ -235,7 +162,10 @@ async function streaming(page) {
 async function following(page) {
   const a = await library("a");
   await library("b");
-  await ingest("a", [{ id: "a1", title: "One", text: "x", metadata: { n: 1 } }, { id: "a2", title: "Two", text: "y", metadata: { n: 2 } }]);
+  await ingest("a", [
+    { id: "a1", title: "One", text: "x", metadata: { n: 1 } },
+    { id: "a2", title: "Two", text: "y", metadata: { n: 2 } },
+  ]);
   await ingest("b", [{ id: "b1", title: "Three", text: "z", metadata: { n: 1 } }]);
   await visit(page, "feed");
   await feedIs(page, "live");
@@ -249,7 +179,8 @@ async function following(page) {
   await feedIs(page, "paused");
   const before = await shown(page);
   await until("its connection is gone", async () => (await statistics()).subscriber_count === 0);
-  for (let i = 0; i < 40; i++) await json("POST", "/v1/libraries/b/documents", { id: `p${i}`, title: `Paused ${i}`, text: "later" });
+  for (let i = 0; i < 40; i++)
+    await json("POST", "/v1/libraries/b/documents", { id: `p${i}`, title: `Paused ${i}`, text: "later" });
   await page.locator(".strip").getByText("40 changes since").waitFor();
   assert.deepEqual(await shown(page), before);
   // Left and come back to: still paused, at the same place.
@@ -299,7 +230,10 @@ async function following(page) {
   await page.locator(".events summary").first().click();
   await page.getByLabel("The event as JSON").getByText(all.at(-1).id).waitFor();
   await page.locator(`[data-id="${all.at(-4).id}"] summary`).click();
-  await page.locator(`[data-id="${all.at(-4).id}"]`).getByRole("button", { name: "Begin the feed behind this event" }).click();
+  await page
+    .locator(`[data-id="${all.at(-4).id}"]`)
+    .getByRole("button", { name: "Begin the feed behind this event" })
+    .click();
   await showsEvents(page, all.slice(-3));
   assert.equal(await page.getByLabel("Where").inputValue(), all.at(-4).id);
 
@@ -332,7 +266,9 @@ async function restarts(page) {
   await visit(page, "ingest/a");
   // None has an id of its own: only the console's keep a second sending from doubling them.
   const total = 20_000;
-  const content = Array.from({ length: total }, (_, i) => JSON.stringify({ title: `t${i}`, text: `number ${i}` })).join("\n");
+  const content = Array.from({ length: total }, (_, i) => JSON.stringify({ title: `t${i}`, text: `number ${i}` })).join(
+    "\n",
+  );
   await drop(page, [{ name: "long.ndjson", content }]);
   const card = upload(page, "long.ndjson");
   await card.locator('[data-status="completed"]').first().waitFor();
@@ -350,13 +286,19 @@ async function restarts(page) {
   await until("all were received", async () => (await received(page)) === total);
   const rows = await shown(page);
   assert.ok(rows.length >= 100);
-  assert.deepEqual(rows, added.slice(-rows.length).map((event) => event.id).reverse());
+  assert.deepEqual(
+    rows,
+    added
+      .slice(-rows.length)
+      .map((event) => event.id)
+      .reverse(),
+  );
   // An outage is told, with the place where it goes on, and then it is over.
   await page.locator("#outage").waitFor({ state: "hidden" });
   await have("terminate");
   await page.locator('#health[data-state="down"]').waitFor();
   await page.locator("#outage").getByText("nothing is lost").waitFor();
-  assert.ok((await text(page, "#outage")).includes((await text(page, ".cursor"))));
+  assert.ok((await text(page, "#outage")).includes(await text(page, ".cursor")));
   await have("start");
   await page.locator('#health[data-state="up"]').waitFor();
   await page.locator("#outage").waitFor({ state: "hidden" });
@@ -369,7 +311,15 @@ async function restarts(page) {
 async function searching(page) {
   await library("a");
   const kinds = ["bird", "iron", "river", "bread"];
-  await ingest("a", Array.from({ length: 400 }, (_, i) => ({ id: `d${i}`, title: `${kinds[i % 4]} ${i}`, texts: [`a text about ${kinds[i % 4]}, number ${i}`, "and more"], metadata: { kind: kinds[i % 4] } })));
+  await ingest(
+    "a",
+    Array.from({ length: 400 }, (_, i) => ({
+      id: `d${i}`,
+      title: `${kinds[i % 4]} ${i}`,
+      texts: [`a text about ${kinds[i % 4]}, number ${i}`, "and more"],
+      metadata: { kind: kinds[i % 4] },
+    })),
+  );
   await visit(page, "search/a");
   // The first request never gets through; the next key ends it.
   let held = 0;
@@ -381,11 +331,19 @@ async function searching(page) {
   await until("it is asked", () => held === 1);
   await query.pressSequentially("d");
   await page.locator('.state[data-query="bird"]').waitFor();
-  assert.deepEqual(failed.map((body) => JSON.parse(body).query), ["bir"]);
+  assert.deepEqual(
+    failed.map((body) => JSON.parse(body).query),
+    ["bir"],
+  );
   await page.unroute("**/search/stream");
 
   const hits = async (question) => (await json("POST", "/v1/libraries/a/search", question)).results;
-  const listed = () => page.locator(".hit").evaluateAll((rows) => rows.map((row) => [row.querySelector("button").innerText, row.querySelector(".score span").innerText]));
+  const listed = () =>
+    page
+      .locator(".hit")
+      .evaluateAll((rows) =>
+        rows.map((row) => [row.querySelector("button").innerText, row.querySelector(".score span").innerText]),
+      );
   const wanted = (results) => results.map((hit) => [hit.title, hit.score.toFixed(3)]);
   assert.deepEqual(await listed(), wanted(await hits({ query: "bird", k: 10 })));
   await page.getByLabel("Hits").selectOption("200");
@@ -423,7 +381,12 @@ function heaps() {
   const names = ["alpha", "beta", "gamma"];
   return Array.from({ length: 180 }, (_, i) => {
     const embedding = Array.from({ length: 8 }, (_, j) => (j === i % 3 ? 1 : 0) + noise());
-    return { id: `m${i}`, title: `${names[i % 3]} ${i}`, chunks: [{ text: `about ${names[i % 3]}`, embedding }], metadata: { heap: names[i % 3] } };
+    return {
+      id: `m${i}`,
+      title: `${names[i % 3]} ${i}`,
+      chunks: [{ text: `about ${names[i % 3]}`, embedding }],
+      metadata: { heap: names[i % 3] },
+    };
   });
 }
 
@@ -436,7 +399,11 @@ async function mapping(page) {
   assert.match(await text(page, ".map .state"), /^180 of 180 chunks, from 180 of 180 documents\./);
   await page.getByLabel("Colours").selectOption("metadata.heap");
   const chips = page.locator(".legend button");
-  assert.deepEqual((await chips.allInnerTexts()).map((chip) => chip.replace(/\s+/g, " ")).sort(), ["alpha 60", "beta 60", "gamma 60"]);
+  assert.deepEqual((await chips.allInnerTexts()).map((chip) => chip.replace(/\s+/g, " ")).sort(), [
+    "alpha 60",
+    "beta 60",
+    "gamma 60",
+  ]);
 
   const titles = () => page.locator(".picked button").allInnerTexts();
   await chips.filter({ hasText: "beta" }).click();
@@ -446,12 +413,17 @@ async function mapping(page) {
 
   // Where the points are; they were sampled in an order of their own, so a point tells its name when it is pressed.
   await page.locator(".map canvas").scrollIntoViewIfNeeded();
-  const places = await page.locator(".map canvas").evaluate((canvas) => Array.from({ length: 180 }, (_, i) => canvas.placeOf(i)));
+  const places = await page
+    .locator(".map canvas")
+    .evaluate((canvas) => Array.from({ length: 180 }, (_, i) => canvas.placeOf(i)));
   const frame = await page.locator(".map canvas").boundingBox();
   const [x, y] = places[7];
   await page.mouse.click(frame.x + x, frame.y + y);
   const dialog = page.getByRole("dialog");
-  await dialog.locator("code").getByText(/^m\d+$/).waitFor();
+  await dialog
+    .locator("code")
+    .getByText(/^m\d+$/)
+    .waitFor();
   const heading = await dialog.getByRole("heading", { level: 2 }).innerText();
   await page.getByRole("button", { name: "Close" }).click();
   assert.deepEqual(await titles(), [heading]);
@@ -466,7 +438,10 @@ async function mapping(page) {
   await page.mouse.up();
   await page.locator(".panel").getByText("60 chunks in the region").waitFor();
   const kind = heading.split(" ")[0];
-  assert.ok((await titles()).every((title) => title.startsWith(kind)), `${kind}: ${await titles()}`);
+  assert.ok(
+    (await titles()).every((title) => title.startsWith(kind)),
+    `${kind}: ${await titles()}`,
+  );
   await page.getByRole("button", { name: "Zoom there" }).click();
   await page.getByRole("button", { name: "All" }).click();
 
@@ -478,12 +453,22 @@ async function mapping(page) {
   await page.keyboard.press("0");
   await page.keyboard.press("ArrowLeft");
   await page.keyboard.press("Enter");
-  await dialog.locator("code").getByText(/^m\d+$/).waitFor();
+  await dialog
+    .locator("code")
+    .getByText(/^m\d+$/)
+    .waitFor();
   await page.keyboard.press("Escape");
 
   // A library too large to be drawn whole says how much of it is.
   await library("large", { embedder: "none", dimension: 2, metric: "l2" });
-  await ingest("large", Array.from({ length: 3_300 }, (_, i) => ({ id: `l${i}`, title: `l${i}`, chunks: [{ text: "t", embedding: [Math.cos(i), i % 7] }] })));
+  await ingest(
+    "large",
+    Array.from({ length: 3_300 }, (_, i) => ({
+      id: `l${i}`,
+      title: `l${i}`,
+      chunks: [{ text: "t", embedding: [Math.cos(i), i % 7] }],
+    })),
+  );
   await library("empty");
   await visit(page, "map/large");
   await page.locator(".map .state").getByText("3,000 of 3,300 chunks, from 3,000 of 3,300 documents.").waitFor();
@@ -495,10 +480,18 @@ async function mapping(page) {
 async function charts(page) {
   await library("a");
   await visit(page, "activity");
-  const value = (title, label) => page.locator(".chart", { has: page.getByRole("heading", { name: title }) }).locator(".values div", { hasText: label }).locator("dd").innerText();
+  const value = (title, label) =>
+    page
+      .locator(".chart", { has: page.getByRole("heading", { name: title }) })
+      .locator(".values div", { hasText: label })
+      .locator("dd")
+      .innerText();
   const moves = (title, label, seen) =>
     until(`${title} moves`, async () => {
-      await ingest("a", Array.from({ length: 20 }, (_, i) => ({ id: `c${i}`, title: "c", text: `words ${i}` })));
+      await ingest(
+        "a",
+        Array.from({ length: 20 }, (_, i) => ({ id: `c${i}`, title: "c", text: `words ${i}` })),
+      );
       await json("POST", "/v1/libraries/a/search", { query: "words", k: 1 });
       return seen.test(await value(title, label));
     });
@@ -507,7 +500,14 @@ async function charts(page) {
   await moves("Search latency", "Half are faster", /^[\d.]+ (µs|ms|s)$/);
   await moves("Subscriber lag", "Slowest", /^[\d.]+ (µs|ms|s|min)$/);
   assert.equal(await page.locator(".chart canvas").count(), 4);
-  const drawn = await page.locator(".chart canvas").evaluateAll((all) => all.map((canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((part) => part > 0)));
+  const drawn = await page.locator(".chart canvas").evaluateAll((all) =>
+    all.map((canvas) =>
+      canvas
+        .getContext("2d")
+        .getImageData(0, 0, canvas.width, canvas.height)
+        .data.some((part) => part > 0),
+    ),
+  );
   assert.deepEqual(drawn, [true, true, true, true]);
   const [one] = (await statistics()).subscribers;
   await page.locator("tbody tr", { hasText: `#${one.id}` }).waitFor();
@@ -516,13 +516,20 @@ async function charts(page) {
 /** An index: in figures where that is all that the server tells, in segments where it tells them. */
 async function layout(page) {
   await library("a");
-  await ingest("a", Array.from({ length: 30 }, (_, i) => ({ id: `i${i}`, title: "i", text: `words ${i}` })));
+  await ingest(
+    "a",
+    Array.from({ length: 30 }, (_, i) => ({ id: `i${i}`, title: "i", text: `words ${i}` })),
+  );
   await json("DELETE", "/v1/libraries/a/documents/i0");
   // Where this server has the path, it answers what is pretended below.
   const real = await fetch(`${base}/v1/libraries/a/index`);
   if (real.ok) {
     const { segments } = await real.json();
-    for (const name of ["has_graph", "num_rows", "num_tombstones", "bytes"]) assert.ok(segments.every((segment) => name in segment), name);
+    for (const name of ["has_graph", "num_rows", "num_tombstones", "bytes"])
+      assert.ok(
+        segments.every((segment) => name in segment),
+        name,
+      );
   } else assert.equal(real.status, 404);
   let answer = null;
   const nothing = { status: 404, json: { type: "urn:arrwdb:error:not-found", detail: "there is nothing at …/index" } };
@@ -537,12 +544,31 @@ async function layout(page) {
   assert.equal(await page.locator(".index table").count(), 0);
 
   // As the path answers: a graph, what grows beside it, and a build that goes on.
-  const segments = [{ has_graph: false, num_rows: 900, num_tombstones: 0, bytes: 4_096, ef: 0 }, { has_graph: true, num_rows: 65_536, num_tombstones: 12, bytes: 3 << 20, ef: 64 }];
-  answer = { json: { index_type: "auto", num_rows: 66_436, num_tombstones: 12, index_bytes: 1, segments, building: { num_rows: 1_000, num_rows_done: 250 }, revision: "9" } };
+  const segments = [
+    { has_graph: false, num_rows: 900, num_tombstones: 0, bytes: 4_096, ef: 0 },
+    { has_graph: true, num_rows: 65_536, num_tombstones: 12, bytes: 3 << 20, ef: 64 },
+  ];
+  answer = {
+    json: {
+      index_type: "auto",
+      num_rows: 66_436,
+      num_tombstones: 12,
+      index_bytes: 1,
+      segments,
+      building: { num_rows: 1_000, num_rows_done: 250 },
+      revision: "9",
+    },
+  };
   await page.reload();
   await page.locator(".index").getByText("A graph is being built: 250 of 1,000 rows").waitFor();
   const rows = await page.locator(".index tbody tr").allInnerTexts();
-  assert.deepEqual(rows.map((row) => row.split(/\s*\t\s*/)), [["Graph", "65,536", "12", "3.0 MiB"], ["Flat", "900", "0", "4.0 KiB"]]);
+  assert.deepEqual(
+    rows.map((row) => row.split(/\s*\t\s*/)),
+    [
+      ["Graph", "65,536", "12", "3.0 MiB"],
+      ["Flat", "900", "0", "4.0 KiB"],
+    ],
+  );
   // It ends while it is looked at.
   delete answer.json.building;
   await page.locator(".index .building").waitFor({ state: "detached" });
@@ -572,21 +598,37 @@ async function everyView(page, browser) {
     const { violations, passes } = await page.evaluate(() => axe.run(document));
     assert.ok(passes.length > 10, `${what}: axe looked at nothing`);
     const grave = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
-    assert.deepEqual(grave.map(({ id, nodes }) => [what, id, nodes.map((node) => node.html)]), []);
+    assert.deepEqual(
+      grave.map(({ id, nodes }) => [what, id, nodes.map((node) => node.html)]),
+      [],
+    );
   };
   const fits = async (page, what) => {
-    const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    const wider = await page.evaluate(
+      () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    );
     assert.equal(wider, 0, `${what} scrolls sideways by ${wider} px`);
   };
   for (const colours of ["light", "dark"]) {
     const dark = await openConsole(browser, { colorScheme: colours });
     for (const view of ["libraries", "ingest"]) {
       // Of a server with nothing in it, only here: what is made below stays.
-      if (colours === "light") await visit(dark, view).then(() => dark.locator(".empty").first().waitFor()).then(() => check(dark, `empty ${view}`));
+      if (colours === "light")
+        await visit(dark, view)
+          .then(() => dark.locator(".empty").first().waitFor())
+          .then(() => check(dark, `empty ${view}`));
     }
     if (colours === "light") {
       await library("a", { description: "A library" });
-      await ingest("a", Array.from({ length: 30 }, (_, i) => ({ title: `Document ${i}`, texts: [`about iron ${i}`, `about birds ${i}`], tags: [i % 2 ? "odd" : "even"], metadata: { n: i % 3 } })));
+      await ingest(
+        "a",
+        Array.from({ length: 30 }, (_, i) => ({
+          title: `Document ${i}`,
+          texts: [`about iron ${i}`, `about birds ${i}`],
+          tags: [i % 2 ? "odd" : "even"],
+          metadata: { n: i % 3 },
+        })),
+      );
       await visit(dark, "libraries");
       await dark.locator("tbody a").waitFor();
     }
@@ -603,9 +645,17 @@ async function everyView(page, browser) {
   }
   const phone = await openConsole(browser, { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true });
   await library("x".repeat(128), { description: "y".repeat(300) });
-  await ingest("a", [{ id: "z".repeat(128), title: "w".repeat(200), text: `iron ${"v".repeat(400)}`, metadata: { long: "u".repeat(300) } }]);
+  await ingest("a", [
+    {
+      id: "z".repeat(128),
+      title: "w".repeat(200),
+      text: `iron ${"v".repeat(400)}`,
+      metadata: { long: "u".repeat(300) },
+    },
+  ]);
   for (const view of [...VIEWS, `library/${"x".repeat(128)}`]) {
-    if (view === `library/${"x".repeat(128)}`) await visit(phone, view).then(() => phone.locator(".index dd").first().waitFor());
+    if (view === `library/${"x".repeat(128)}`)
+      await visit(phone, view).then(() => phone.locator(".index dd").first().waitFor());
     else await settle(phone, view);
     await fits(phone, view);
     await check(phone, `${view}, on a phone`);
@@ -642,82 +692,31 @@ async function everyView(page, browser) {
   assert.notEqual(await page.evaluate(() => getComputedStyle(document.body).backgroundColor), ground);
 }
 
-/** What needs no browser: the mathematics of the map, the figures of the charts, lines and pieces, uPlot's origin. */
-async function parts() {
-  const modules = mkdtempSync(path.join(tmpdir(), "arrwdb-console-"));
-  cpSync(PAGE, modules, { recursive: true });
-  writeFileSync(path.join(modules, "package.json"), '{"type":"module"}');
-  const part = (name) => import(path.join(modules, name));
-  const { principal, groups, tellingWords, dice } = await part("projection.js");
-  // Points along known directions in 5 dimensions: the shares and the first axis come out.
-  const random = dice(5);
-  const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
-  const [n, d] = [4_000, 5];
-  const [u, v] = [[0.6, 0.8, 0, 0, 0], [0, 0, 0, 0.8, -0.6]];
-  const points = new Float32Array(n * d);
-  const along = [];
-  for (let i = 0; i < n; i++) {
-    const [a, b] = [3 * normal(), 2 * normal()];
-    along.push([a, b]);
-    for (let j = 0; j < d; j++) points[i * d + j] = 10 + a * u[j] + b * v[j];
-  }
-  const { scores, shares } = principal(points, n, d, 3);
-  const variance = (c) => along.reduce((sum, pair) => sum + pair[c] ** 2, 0);
-  const total = variance(0) + variance(1);
-  assert.ok(Math.abs(shares[0] - variance(0) / total) < 0.01 && Math.abs(shares[1] - variance(1) / total) < 0.01, `${shares}`);
-  assert.ok(shares[2] < 1e-6);
-  const match = (c) => Math.abs(along.reduce((sum, pair, i) => sum + pair[c] * scores[i * 3 + c], 0)) / Math.sqrt(variance(c) * along.reduce((sum, _, i) => sum + scores[i * 3 + c] ** 2, 0));
-  assert.ok(match(0) > 0.99 && match(1) > 0.99, `${match(0)} ${match(1)}`);
-  const alike = principal(new Float32Array(6).fill(4), 3, 2, 2);
-  assert.deepEqual([...alike.scores, ...alike.shares], [0, 0, 0, 0, 0, 0, 0, 0]);
-  const rows = Float64Array.from({ length: 60 }, (_, i) => (i % 3) * 10 + (i % 2) * 0.1 + (i >= 45 ? 0.01 : 0));
-  const labels = groups(rows, 60, 1, 3);
-  assert.equal(new Set(labels).size, 3);
-  for (let i = 3; i < 60; i++) assert.equal(labels[i], labels[i % 3]);
-  const texts = Array.from(labels, (label) => `the common ${["heron", "anvil", "river"][label]} word`);
-  assert.deepEqual(tellingWords(labels, texts, 3).map((words) => words[0]), ["heron", "anvil", "river"]);
+const scenarios = {
+  ingestion,
+  streaming,
+  following,
+  restarts,
+  searching,
+  mapping,
+  charts,
+  layout,
+  "every-view": everyView,
+};
 
-  const { parseMetrics, quantile, figures } = await part("metrics.js");
-  const buckets = (counts) => parseMetrics(["# TYPE x histogram", ...counts.map(([le, count]) => `arrwdb_search_seconds_bucket{le="${le}"} ${count}`), `arrwdb_events_published_total ${counts[0][1]}`, "# EOF"].join("\n"));
-  const [before, after] = [buckets([["0.1", 5], ["0.2", 5], ["+Inf", 5]]), buckets([["0.1", 7], ["0.2", 9], ["+Inf", 9]])];
-  assert.ok(Math.abs(quantile(before, after, "arrwdb_search_seconds", 0.5) - 0.1) < 1e-9);
-  assert.ok(Math.abs(quantile(before, after, "arrwdb_search_seconds", 0.75) - 0.15) < 1e-9);
-  assert.equal(quantile(after, after, "arrwdb_search_seconds", 0.5), null);
-  assert.equal(figures(before, after, 2).published, 1);
-  assert.equal(figures(after, before, 2).published, null, "a server that began anew");
-
-  const { lineOf, ndjsonPieces, isNdjson, textDocument } = await part("pieces.js");
-  assert.match(lineOf(' {"n": 12345678901234567890}').text, /^ \{"id":"console-[0-9a-f]{32}","n": 12345678901234567890\}$/);
-  for (const text of ["[1]", "nonsense", "{}", '{"id":"x"}', '"{"', '{"status":"complete"}x']) assert.deepEqual(lineOf(text), { text });
-  assert.deepEqual(lineOf('{"status":"complete","total_documents":3,"cursor":"c"}'), { end: 3 });
-  const bytes = new Blob([`{"id":"a"}\n\n{"id":"${"b".repeat(2 << 20)}"}\r\n{"id":"c"}\n`, "x".repeat(17 << 20), '\n{"id":"d"}']);
-  const pieces = [];
-  for await (const piece of ndjsonPieces(bytes)) pieces.push([piece.lines.map(({ number }) => number), piece.refused]);
-  assert.deepEqual(pieces, [[[1, 3], []], [[4, 6], [5]]]);
-  assert.ok(isNdjson("a.jsonl", "") && isNdjson("", ' {"a"') && !isNdjson("a.md", "{") && !isNdjson("", "# words"));
-  assert.equal(textDocument("", "First line\nmore").title, "First line");
-  assert.equal(Buffer.byteLength(textDocument("", "ä".repeat(2_000)).title), 160);
-
-  const packed = path.join(process.env.ARRWDB_TEST_TOOLS, "node_modules/uplot");
-  const { version, license } = JSON.parse(readFileSync(path.join(packed, "package.json"), "utf8"));
-  const vendored = path.join(PAGE, "vendor/uplot");
-  assert.ok(readFileSync(path.join(vendored, "README.md"), "utf8").startsWith(`uPlot ${version} (${license}`));
-  for (const name of ["dist/uPlot.iife.min.js", "dist/uPlot.min.css", "LICENSE"]) {
-    assert.ok(readFileSync(path.join(packed, name)).equals(readFileSync(path.join(vendored, path.basename(name)))), name);
-  }
-  rmSync(modules, { recursive: true });
-}
-
-const scenarios = { ingestion, streaming, following, restarts, searching, mapping, charts, layout, "every-view": everyView };
-
+const [scenario] = process.argv.slice(2);
 if (scenario === "parts") {
   await parts();
 } else {
   const browser = await load("playwright-core").chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
-      "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-      "--disable-component-update", "--disable-sync",
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
     ],
   });
   try {

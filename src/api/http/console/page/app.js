@@ -13,7 +13,15 @@ import { search } from "./search.js";
 
 /** By the first part of the address behind `#/`. A view draws itself and answers how it is left. */
 const VIEWS = { libraries, library, feed, ingest, search, map, activity };
-const TITLES = { libraries: "Libraries", library: "Library", feed: "Feed", ingest: "Ingest", search: "Search", map: "Map", activity: "Activity" };
+const TITLES = {
+  libraries: "Libraries",
+  library: "Library",
+  feed: "Feed",
+  ingest: "Ingest",
+  search: "Search",
+  map: "Map",
+  activity: "Activity",
+};
 
 const view = document.getElementById("view");
 let leave = () => {};
@@ -69,8 +77,16 @@ function showOutage() {
   if (!outage.hidden && outage.dataset.cursor === cursor) return;
   outage.dataset.cursor = cursor;
   const place = cursor === "" ? null : [" The feed goes on behind ", h("code", {}, cursor), ": nothing is lost."];
-  fill(outage, h("p", {}, h("strong", {}, `The server has not answered since ${timeOf(pulse.since)}.`),
-    " Trying again every few seconds.", place));
+  fill(
+    outage,
+    h(
+      "p",
+      {},
+      h("strong", {}, `The server has not answered since ${timeOf(pulse.since)}.`),
+      " Trying again every few seconds.",
+      place,
+    ),
+  );
   outage.hidden = false;
 }
 
@@ -94,7 +110,9 @@ function showTheme() {
 for (const button of document.querySelectorAll(".theme button")) {
   button.addEventListener("click", () => setTheme(button.dataset.choice));
 }
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => document.dispatchEvent(new Event("themechange")));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
+  document.dispatchEvent(new Event("themechange")),
+);
 showTheme();
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();

@@ -20,28 +20,33 @@ export class Fault extends Error {
 /** A problem document, or the `error` of a stream's line, as a fault. */
 export function faultOf(problem, status = 0) {
   const slug = String(problem?.type ?? "internal").replace("urn:arrwdb:error:", "");
-  return new Fault(slug, problem?.detail ?? problem?.title ?? "no more is known", { status, floorCursor: problem?.floor_cursor });
+  return new Fault(slug, problem?.detail ?? problem?.title ?? "no more is known", {
+    status,
+    floorCursor: problem?.floor_cursor,
+  });
 }
 
 const NEXT = {
-  "unreachable": "Is it still running? The console goes on by itself when it is back.",
-  "unavailable": "It is starting or stopping. Try again in a moment.",
+  unreachable: "Is it still running? The console goes on by itself when it is back.",
+  unavailable: "It is starting or stopping. Try again in a moment.",
   "invalid-argument": "Correct it and try again.",
   "not-found": "It may have been deleted meanwhile.",
   "already-exists": "Choose another name.",
-  "conflict": "Somebody changed it meanwhile. Look at it again, then decide.",
+  conflict: "Somebody changed it meanwhile. Look at it again, then decide.",
   "too-large": "Make it smaller, or raise the limit that is named (arrwdb serve --limit NAME=VALUE).",
   "resource-exhausted": "The server has its hands full. Try again in a moment.",
   "deadline-exceeded": "The server took too long. Try again.",
   "cursor-expired": "What followed this place is no longer kept. Go on from the oldest that is, or from now.",
-  "cursor-unknown": "This place belongs to another history of the server. Go on from the oldest that is kept, or from now.",
+  "cursor-unknown":
+    "This place belongs to another history of the server. Go on from the oldest that is kept, or from now.",
   "permission-denied": "Open the console under the address that the server itself has.",
   "failed-precondition": "",
 };
 
 /** A fault for people: what happened, and what to do next. */
 export function inWords(fault) {
-  if (!(fault instanceof Fault)) return { what: `The console itself failed: ${fault.message}`, next: "Load the page again." };
+  if (!(fault instanceof Fault))
+    return { what: `The console itself failed: ${fault.message}`, next: "Load the page again." };
   const what = fault.message.charAt(0).toUpperCase() + fault.message.slice(1);
   return { what: /[.!?]$/.test(what) ? what : `${what}.`, next: NEXT[fault.slug] ?? "The server's log says more." };
 }

@@ -17,7 +17,11 @@ function written(value) {
 export function metadataList(metadata) {
   const entries = Object.entries(metadata ?? {}).filter(([, value]) => value !== null && value.length !== 0);
   if (entries.length === 0) return null;
-  return h("dl", { class: "metadata" }, entries.map(([key, value]) => h("div", {}, h("dt", {}, key), h("dd", {}, written(value)))));
+  return h(
+    "dl",
+    { class: "metadata" },
+    entries.map(([key, value]) => h("div", {}, h("dt", {}, key), h("dd", {}, written(value)))),
+  );
 }
 
 /** Opens a document; `chunk` is the id of the one that was looked for. */
@@ -35,8 +39,11 @@ export async function openDocument(library, id, chunk) {
 function show(dialog, library, document, chosen) {
   dialog.heading.textContent = document.title || document.id;
   const facts = [
-    ["Id", h("code", {}, document.id)], ["Type", document.document_type], ["Author", document.author],
-    ["Source", document.source_url], ["Tags", document.tags.join(", ")],
+    ["Id", h("code", {}, document.id)],
+    ["Type", document.document_type],
+    ["Author", document.author],
+    ["Source", document.source_url],
+    ["Tags", document.tags.join(", ")],
     ["Changed", `${momentOf(document.updated_at)}, revision ${document.revision}`],
   ].filter(([, value]) => value !== "");
   const problem = h("div", {});
@@ -57,12 +64,27 @@ function show(dialog, library, document, chosen) {
     }
   }
   const { chunks } = document;
-  fill(dialog.body,
-    h("dl", { class: "metadata" }, facts.map(([key, value]) => h("div", {}, h("dt", {}, key), h("dd", {}, value)))),
+  fill(
+    dialog.body,
+    h(
+      "dl",
+      { class: "metadata" },
+      facts.map(([key, value]) => h("div", {}, h("dt", {}, key), h("dd", {}, value))),
+    ),
     metadataList(document.metadata),
     h("h3", {}, plural(chunks.length, "chunk")),
-    h("ol", { class: "chunks", start: "0" }, chunks.slice(0, CHUNKS_MAX).map((chunk) =>
-      h("li", { class: chunk.id === chosen ? "chosen" : "" }, h("p", {}, chunk.text), metadataList(chunk.metadata)))),
-    chunks.length > CHUNKS_MAX && h("p", { class: "quiet-text" }, `and ${plural(chunks.length - CHUNKS_MAX, "more chunk")}`),
-    problem, h("p", { class: "actions" }, remove));
+    h(
+      "ol",
+      { class: "chunks", start: "0" },
+      chunks
+        .slice(0, CHUNKS_MAX)
+        .map((chunk) =>
+          h("li", { class: chunk.id === chosen ? "chosen" : "" }, h("p", {}, chunk.text), metadataList(chunk.metadata)),
+        ),
+    ),
+    chunks.length > CHUNKS_MAX &&
+      h("p", { class: "quiet-text" }, `and ${plural(chunks.length - CHUNKS_MAX, "more chunk")}`),
+    problem,
+    h("p", { class: "actions" }, remove),
+  );
 }

@@ -10,13 +10,17 @@ export function h(tag, props = {}, ...children) {
     else if (name === "value") element.value = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
 /** Puts `children` in the place of all that is in `element`. */
 export function fill(element, ...children) {
-  element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.replaceChildren(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
 }
 
 /**
@@ -61,7 +65,12 @@ export function throttled(draw, pause_ms = 200) {
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const clock = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hour12: false,
+});
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hour12: false });
 
 /** 12,345 */
@@ -97,7 +106,8 @@ export const timeOf = (timestamp) => clock.format(new Date(timestamp));
 /** Date and time of a timestamp, in the reader's zone. */
 export const momentOf = (timestamp) => day.format(new Date(timestamp));
 /** A `<time>` that shows the time of day and says the rest when asked. */
-export const time = (timestamp, show = timeOf) => h("time", { datetime: timestamp, title: momentOf(timestamp) }, show(timestamp));
+export const time = (timestamp, show = timeOf) =>
+  h("time", { datetime: timestamp, title: momentOf(timestamp) }, show(timestamp));
 
 /** The colour that a custom property has now, as canvases want it. */
 export function colour(name) {
@@ -111,7 +121,13 @@ export function colour(name) {
 
 /** A notice of something that went wrong: what, and what to do next. */
 export function trouble({ what, next }, ...more) {
-  return h("div", { class: "notice bad", role: "alert" }, h("p", {}, h("strong", {}, what)), next && h("p", {}, next), ...more);
+  return h(
+    "div",
+    { class: "notice bad", role: "alert" },
+    h("p", {}, h("strong", {}, what)),
+    next && h("p", {}, next),
+    ...more,
+  );
 }
 
 /** A command to paste into a terminal, with a button that copies it. */
@@ -147,9 +163,17 @@ export function field(label, control, hint) {
 export function openDialog(title, { wide = false } = {}) {
   const body = h("div", { class: "dialog-body" });
   const heading = h("h2", { id: "dialog-title" }, title);
-  const dialog = h("dialog", { "aria-labelledby": "dialog-title", class: wide ? "wide" : "" },
-    h("header", {}, heading, h("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: () => dialog.close() }, "✕")),
-    body);
+  const dialog = h(
+    "dialog",
+    { "aria-labelledby": "dialog-title", class: wide ? "wide" : "" },
+    h(
+      "header",
+      {},
+      heading,
+      h("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: () => dialog.close() }, "✕"),
+    ),
+    body,
+  );
   dialog.addEventListener("close", () => dialog.remove());
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   document.body.append(dialog);

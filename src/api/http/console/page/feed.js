@@ -8,11 +8,19 @@ import { libraryPicker } from "./pick.js";
 import { pulse } from "./pulse.js";
 
 export const TYPES = [
-  "library.created", "library.updated", "library.deleted",
-  "document.added", "document.updated", "document.deleted",
-  "chunk.added", "chunk.deleted",
-  "batch.started", "batch.completed", "batch.failed",
-  "index.rebuilt", "index.optimized",
+  "library.created",
+  "library.updated",
+  "library.deleted",
+  "document.added",
+  "document.updated",
+  "document.deleted",
+  "chunk.added",
+  "chunk.deleted",
+  "batch.started",
+  "batch.completed",
+  "batch.failed",
+  "index.rebuilt",
+  "index.optimized",
 ];
 /** Events that are drawn; of more, the newest. */
 const ROWS_MAX = 300;
@@ -22,8 +30,13 @@ const CATCHING_UP_CHANGES = 500;
 const RECENT_CHANGES = 200;
 
 const STATES = {
-  idle: "Not started", connecting: "Connecting", live: "Live", paused: "Paused", away: "Resting",
-  waiting: "Waiting for the server", refused: "Refused",
+  idle: "Not started",
+  connecting: "Connecting",
+  live: "Live",
+  paused: "Paused",
+  away: "Resting",
+  waiting: "Waiting for the server",
+  refused: "Refused",
 };
 
 let choice = { start: "recent", place: "" };
@@ -56,17 +69,24 @@ export async function startFeed() {
 function gist(event) {
   switch (event.type.split(".")[0]) {
     case "library":
-      return event.previous_name && event.previous_name !== event.name ? `${event.previous_name} → ${event.name}` : event.name;
+      return event.previous_name && event.previous_name !== event.name
+        ? `${event.previous_name} → ${event.name}`
+        : event.name;
     case "document":
       return `${event.title || event.document_id}  (${plural(event.num_chunks, "chunk")})`;
     case "chunk":
       return `${event.title || event.document_id}, chunk ${event.index}`;
     case "batch":
       if (event.total_processed === undefined) return "an ingest stream began";
-      return `${count(event.total_succeeded)} of ${count(event.total_processed)} succeeded` +
-        (event.total_failed > 0 ? `, ${count(event.total_failed)} failed` : "") + (event.reason ? ` (${event.reason})` : "");
+      return (
+        `${count(event.total_succeeded)} of ${count(event.total_processed)} succeeded` +
+        (event.total_failed > 0 ? `, ${count(event.total_failed)} failed` : "") +
+        (event.reason ? ` (${event.reason})` : "")
+      );
     case "index":
-      return event.segments_after === undefined ? `as ${event.index_type}` : `${event.segments_before} → ${event.segments_after} segments`;
+      return event.segments_after === undefined
+        ? `as ${event.index_type}`
+        : `${event.segments_before} → ${event.segments_after} segments`;
     default:
       return "";
   }
@@ -74,20 +94,43 @@ function gist(event) {
 
 function row(event) {
   const library = pulse.library(event.library_id)?.name ?? `${event.library_id.slice(0, 8)}…`;
-  const summary = h("summary", {},
-    time(event.timestamp), h("span", { class: "type", dataset: { kind: event.type.split(".")[1] } }, event.type),
-    h("span", { class: "gist" }, gist(event)), h("span", { class: "where" }, library));
-  const details = h("details", {
-    dataset: { id: event.id },
-    ontoggle: () => {
-      if (!details.open || details.children.length > 1) return;
-      const there = event.document_id !== undefined && event.type !== "document.deleted";
-      details.append(h("pre", { tabindex: "0", "aria-label": "The event as JSON" }, JSON.stringify(event, null, 2)),
-        h("p", { class: "actions" },
-          there && h("button", { type: "button", class: "small", onclick: () => openDocument(event.library_id, event.document_id) }, "Read the document"),
-          h("button", { type: "button", class: "small", onclick: () => beginAt("cursor", event.id) }, "Begin the feed behind this event")));
+  const summary = h(
+    "summary",
+    {},
+    time(event.timestamp),
+    h("span", { class: "type", dataset: { kind: event.type.split(".")[1] } }, event.type),
+    h("span", { class: "gist" }, gist(event)),
+    h("span", { class: "where" }, library),
+  );
+  const details = h(
+    "details",
+    {
+      dataset: { id: event.id },
+      ontoggle: () => {
+        if (!details.open || details.children.length > 1) return;
+        const there = event.document_id !== undefined && event.type !== "document.deleted";
+        details.append(
+          h("pre", { tabindex: "0", "aria-label": "The event as JSON" }, JSON.stringify(event, null, 2)),
+          h(
+            "p",
+            { class: "actions" },
+            there &&
+              h(
+                "button",
+                { type: "button", class: "small", onclick: () => openDocument(event.library_id, event.document_id) },
+                "Read the document",
+              ),
+            h(
+              "button",
+              { type: "button", class: "small", onclick: () => beginAt("cursor", event.id) },
+              "Begin the feed behind this event",
+            ),
+          ),
+        );
+      },
     },
-  }, summary);
+    summary,
+  );
   return h("li", {}, details);
 }
 
@@ -102,15 +145,24 @@ function beginAt(start, place = "") {
 export function feed(root) {
   const { wish } = follower;
   const picker = libraryPicker({ wanted: wish.library, all: "All libraries" });
-  const boxes = TYPES.map((type) => h("input", { type: "checkbox", name: "type", value: type, checked: wish.types.includes(type) }));
+  const boxes = TYPES.map((type) =>
+    h("input", { type: "checkbox", name: "type", value: type, checked: wish.types.includes(type) }),
+  );
   const typesName = h("summary", {}, "");
   const showTypes = () => {
     const chosen = boxes.filter((box) => box.checked).length;
     typesName.textContent = chosen === 0 ? "All types" : plural(chosen, "type");
   };
-  const menu = h("details", { class: "menu" }, typesName,
-    h("div", { class: "menu-body", role: "group", "aria-label": "Event types" },
-      boxes.map((box) => h("label", {}, box, ` ${box.value}`))));
+  const menu = h(
+    "details",
+    { class: "menu" },
+    typesName,
+    h(
+      "div",
+      { class: "menu-body", role: "group", "aria-label": "Event types" },
+      boxes.map((box) => h("label", {}, box, ` ${box.value}`)),
+    ),
+  );
   menu.addEventListener("change", showTypes);
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
@@ -119,10 +171,25 @@ export function feed(root) {
   });
   const closeMenu = (event) => !menu.contains(event.target) && (menu.open = false);
   document.addEventListener("click", closeMenu);
-  const filter = h("input", { type: "text", class: "code", value: wish.filter, spellcheck: "false", autocomplete: "off", placeholder: 'such as  document.metadata.kind == "animal"' });
-  const start = h("select", { onchange: showPlace },
-    [["recent", `The last ${RECENT_CHANGES} changes`], ["begin", "The oldest that is kept"], ["now", "Now"], ["time", "A time"], ["cursor", "A cursor"]]
-      .map(([value, name]) => h("option", { value }, name)));
+  const filter = h("input", {
+    type: "text",
+    class: "code",
+    value: wish.filter,
+    spellcheck: "false",
+    autocomplete: "off",
+    placeholder: 'such as  document.metadata.kind == "animal"',
+  });
+  const start = h(
+    "select",
+    { onchange: showPlace },
+    [
+      ["recent", `The last ${RECENT_CHANGES} changes`],
+      ["begin", "The oldest that is kept"],
+      ["now", "Now"],
+      ["time", "A time"],
+      ["cursor", "A cursor"],
+    ].map(([value, name]) => h("option", { value }, name)),
+  );
   start.value = choice.start;
   const place = h("input", { value: choice.place });
   const placeField = field("Where", place);
@@ -136,26 +203,45 @@ export function feed(root) {
     menu.open = false;
     try {
       follower.follow({
-        library: picker.value(), types: boxes.filter((box) => box.checked).map((box) => box.value),
-        filter: filter.value.trim(), start: await startOf(choice),
+        library: picker.value(),
+        types: boxes.filter((box) => box.checked).map((box) => box.value),
+        filter: filter.value.trim(),
+        start: await startOf(choice),
       });
     } catch (error) {
       fill(problem, trouble(inWords(error)));
     }
   };
-  const form = h("form", { class: "controls", onsubmit: apply },
-    field("Library", picker.select), h("div", { class: "field" }, h("span", { class: "label" }, "Types"), menu),
-    h("label", { class: "field grow" }, h("span", { class: "label" }, "Filter"), filter), field("Begin at", start), placeField,
-    h("button", { type: "submit" }, "Apply"));
+  const form = h(
+    "form",
+    { class: "controls", onsubmit: apply },
+    field("Library", picker.select),
+    h("div", { class: "field" }, h("span", { class: "label" }, "Types"), menu),
+    h("label", { class: "field grow" }, h("span", { class: "label" }, "Filter"), filter),
+    field("Begin at", start),
+    placeField,
+    h("button", { type: "submit" }, "Apply"),
+  );
   const state = h("p", { class: "state", role: "status" });
   const figures = h("p", { class: "figures" });
-  const toggle = h("button", { type: "button", class: "primary", onclick: () => (follower.state === "paused" ? follower.resume() : follower.pause()) });
+  const toggle = h("button", {
+    type: "button",
+    class: "primary",
+    onclick: () => (follower.state === "paused" ? follower.resume() : follower.pause()),
+  });
   const clear = h("button", { type: "button", onclick: () => follower.clear() }, "Clear the list");
   const problem = h("div", {});
   const list = h("ol", { class: "events", "aria-label": "Events, newest first" });
   const empty = h("div", { class: "empty" });
-  fill(root, h("h1", {}, "Feed"), form, problem,
-    h("div", { class: "strip" }, h("div", {}, state, figures), h("div", { class: "actions" }, toggle, clear)), list, empty);
+  fill(
+    root,
+    h("h1", {}, "Feed"),
+    form,
+    problem,
+    h("div", { class: "strip" }, h("div", {}, state, figures), h("div", { class: "actions" }, toggle, clear)),
+    list,
+    empty,
+  );
   showTypes();
   showPlace();
 
@@ -169,19 +255,30 @@ export function feed(root) {
       toggle.textContent = shownState === "paused" ? "Resume" : "Pause";
       toggle.disabled = shownState === "refused";
       // Of the two that are known to lie behind the pause, the nearer.
-      pausedTail = shownState === "paused" ? Math.max(follower.revision, pulse.metrics.get("arrwdb_tail_revision") ?? 0) : null;
+      pausedTail =
+        shownState === "paused" ? Math.max(follower.revision, pulse.metrics.get("arrwdb_tail_revision") ?? 0) : null;
       if (shownState === "paused") announce("Paused. Nothing is lost: resuming goes on behind the last event.");
       fill(problem, shownState === "refused" ? refusal(follower.fault) : []);
     }
-    const since = pausedTail === null ? "" : `${plural(Math.max(0, pulse.metrics.get("arrwdb_tail_revision") - pausedTail), "change")} since · `;
+    const since =
+      pausedTail === null
+        ? ""
+        : `${plural(Math.max(0, pulse.metrics.get("arrwdb_tail_revision") - pausedTail), "change")} since · `;
     // Filters let through too little to tell how far a reader is.
     const { library, types, filter } = follower.wish;
-    const behind = shownState === "live" && follower.revision > 0 && !library && !filter && types.length === 0
-      ? pulse.metrics.get("arrwdb_tail_revision") - follower.revision : 0;
+    const behind =
+      shownState === "live" && follower.revision > 0 && !library && !filter && types.length === 0
+        ? pulse.metrics.get("arrwdb_tail_revision") - follower.revision
+        : 0;
     const toGo = behind > CATCHING_UP_CHANGES ? `catching up, ${plural(behind, "change")} to go · ` : "";
-    fill(figures, since, toGo, `${plural(follower.received, "event")} received`,
+    fill(
+      figures,
+      since,
+      toGo,
+      `${plural(follower.received, "event")} received`,
       follower.received > ROWS_MAX ? `, the newest ${Math.min(ROWS_MAX, follower.events.length)} shown` : "",
-      follower.cursor ? [" · at ", h("code", { class: "cursor" }, follower.cursor)] : []);
+      follower.cursor ? [" · at ", h("code", { class: "cursor" }, follower.cursor)] : [],
+    );
     drawRows();
   };
   const drawRows = () => {
@@ -190,15 +287,30 @@ export function feed(root) {
     list.hidden = wanted.length === 0;
     empty.hidden = wanted.length > 0 || follower.state === "refused";
     if (!empty.hidden && empty.children.length === 0) {
-      fill(empty, h("h2", {}, "Nothing has happened here yet"),
-        h("p", {}, "Every change shows here the moment it is durable. ", h("a", { href: "#/ingest" }, "Ingest something"),
-          ", or widen the filters above."));
+      fill(
+        empty,
+        h("h2", {}, "Nothing has happened here yet"),
+        h(
+          "p",
+          {},
+          "Every change shows here the moment it is durable. ",
+          h("a", { href: "#/ingest" }, "Ingest something"),
+          ", or widen the filters above.",
+        ),
+      );
     }
   };
-  const refusal = (fault) => trouble(inWords(fault), ["cursor-expired", "cursor-unknown"].includes(fault.slug) &&
-    h("p", { class: "actions" },
-      h("button", { type: "button", class: "small", onclick: () => beginAt("begin") }, "From the oldest"),
-      h("button", { type: "button", class: "small", onclick: () => beginAt("now") }, "From now")));
+  const refusal = (fault) =>
+    trouble(
+      inWords(fault),
+      ["cursor-expired", "cursor-unknown"].includes(fault.slug) &&
+        h(
+          "p",
+          { class: "actions" },
+          h("button", { type: "button", class: "small", onclick: () => beginAt("begin") }, "From the oldest"),
+          h("button", { type: "button", class: "small", onclick: () => beginAt("now") }, "From now"),
+        ),
+    );
   const soon = throttled(draw, 150);
   follower.addEventListener("change", soon);
   pulse.addEventListener("beat", soon);

@@ -1,7 +1,20 @@
 // One library: its figures, how its index is laid out, its documents, and its end.
 
 import { ask, inWords, libraryPath } from "./client.js";
-import { announce, bytes, command, count, fill, h, openDialog, plural, throttled, time, trouble, momentOf } from "./dom.js";
+import {
+  announce,
+  bytes,
+  command,
+  count,
+  fill,
+  h,
+  openDialog,
+  plural,
+  throttled,
+  time,
+  trouble,
+  momentOf,
+} from "./dom.js";
 import { openDocument } from "./document.js";
 import { onBeat, pulse } from "./pulse.js";
 
@@ -46,30 +59,83 @@ function layoutTable(layout) {
   const shown = [...segments].sort((a, b) => b.num_rows - a.num_rows).slice(0, SEGMENTS_MAX);
   const names = ["Kind", "Rows", "Tombstones", "Memory"];
   return [
-    building && h("p", { class: "building" }, share(building.num_rows_done, building.num_rows,
-      `A graph is being built: ${count(building.num_rows_done)} of ${plural(building.num_rows, "row")}`)),
-    shown.length > 0 && h("div", { class: "table-box" }, h("table", { class: "cards" },
-      h("thead", {}, h("tr", {}, names.map((name, i) => h("th", { scope: "col", class: i > 1 ? "number" : "" }, name)))),
-      h("tbody", {}, shown.map((segment) => h("tr", {},
-        h("th", { scope: "row" }, segment.has_graph ? "Graph" : "Flat"),
-        h("td", { "data-label": "Rows" }, share(segment.num_rows, largest, count(segment.num_rows))),
-        h("td", { class: "number", "data-label": "Tombstones" }, count(segment.num_tombstones)),
-        h("td", { class: "number", "data-label": "Memory" }, bytes(segment.bytes))))))),
-    segments.length > shown.length && h("p", { class: "quiet-text" }, `The ${shown.length} largest of ${count(segments.length)}.`),
+    building &&
+      h(
+        "p",
+        { class: "building" },
+        share(
+          building.num_rows_done,
+          building.num_rows,
+          `A graph is being built: ${count(building.num_rows_done)} of ${plural(building.num_rows, "row")}`,
+        ),
+      ),
+    shown.length > 0 &&
+      h(
+        "div",
+        { class: "table-box" },
+        h(
+          "table",
+          { class: "cards" },
+          h(
+            "thead",
+            {},
+            h(
+              "tr",
+              {},
+              names.map((name, i) => h("th", { scope: "col", class: i > 1 ? "number" : "" }, name)),
+            ),
+          ),
+          h(
+            "tbody",
+            {},
+            shown.map((segment) =>
+              h(
+                "tr",
+                {},
+                h("th", { scope: "row" }, segment.has_graph ? "Graph" : "Flat"),
+                h("td", { "data-label": "Rows" }, share(segment.num_rows, largest, count(segment.num_rows))),
+                h("td", { class: "number", "data-label": "Tombstones" }, count(segment.num_tombstones)),
+                h("td", { class: "number", "data-label": "Memory" }, bytes(segment.bytes)),
+              ),
+            ),
+          ),
+        ),
+      ),
+    segments.length > shown.length &&
+      h("p", { class: "quiet-text" }, `The ${shown.length} largest of ${count(segments.length)}.`),
   ];
 }
 
 function drawIndex(root, statistics, layout) {
   const rows = statistics.num_chunks + statistics.num_tombstones;
-  fill(root, h("h2", {}, "Index"),
-    h("dl", { class: "totals" }, figure("Segments", count(statistics.num_segments)), figure("Rows", count(rows)),
-      figure("Tombstones", rows === 0 ? "0" : `${count(statistics.num_tombstones)} (${((100 * statistics.num_tombstones) / rows).toFixed(1)} %)`),
-      figure("Memory", bytes(statistics.index_bytes)), figure("Revision", statistics.revision)), layoutTable(layout));
+  fill(
+    root,
+    h("h2", {}, "Index"),
+    h(
+      "dl",
+      { class: "totals" },
+      figure("Segments", count(statistics.num_segments)),
+      figure("Rows", count(rows)),
+      figure(
+        "Tombstones",
+        rows === 0
+          ? "0"
+          : `${count(statistics.num_tombstones)} (${((100 * statistics.num_tombstones) / rows).toFixed(1)} %)`,
+      ),
+      figure("Memory", bytes(statistics.index_bytes)),
+      figure("Revision", statistics.revision),
+    ),
+    layoutTable(layout),
+  );
 }
 
 function confirmDelete(library) {
   const dialog = openDialog(`Delete ${library.name}?`);
-  const name = h("input", { autocomplete: "off", "aria-label": "The library's name", oninput: () => (go.disabled = name.value !== library.name) });
+  const name = h("input", {
+    autocomplete: "off",
+    "aria-label": "The library's name",
+    oninput: () => (go.disabled = name.value !== library.name),
+  });
   const go = h("button", { type: "submit", class: "danger", disabled: true }, "Delete it for good");
   const problem = h("div", {});
   const submit = async (event) => {
@@ -84,9 +150,21 @@ function confirmDelete(library) {
       fill(problem, trouble(inWords(error)));
     }
   };
-  fill(dialog.body, h("form", { class: "stack", onsubmit: submit },
-    h("p", {}, `${plural(library.num_documents, "document")} and ${plural(library.num_chunks, "chunk")} go with it, and do not come back. Write its name to go on:`),
-    name, problem, h("p", { class: "actions" }, go, h("button", { type: "button", onclick: () => dialog.close() }, "Keep it"))));
+  fill(
+    dialog.body,
+    h(
+      "form",
+      { class: "stack", onsubmit: submit },
+      h(
+        "p",
+        {},
+        `${plural(library.num_documents, "document")} and ${plural(library.num_chunks, "chunk")} go with it, and do not come back. Write its name to go on:`,
+      ),
+      name,
+      problem,
+      h("p", { class: "actions" }, go, h("button", { type: "button", onclick: () => dialog.close() }, "Keep it")),
+    ),
+  );
   name.focus();
 }
 
@@ -103,9 +181,21 @@ function documentList(root, name) {
       const query = new URLSearchParams({ page_size: PAGE, ...(token && { page_token: token }) });
       const page = await ask("GET", libraryPath(name, `/documents?${query}`));
       token = page.next_page_token;
-      list.append(...page.documents.map((document) => h("li", {},
-        h("button", { type: "button", class: "link", onclick: () => openDocument(name, document.id) }, document.title || document.id),
-        h("span", { class: "quiet-text" }, plural(document.num_chunks, "chunk")), time(document.updated_at, momentOf))));
+      list.append(
+        ...page.documents.map((document) =>
+          h(
+            "li",
+            {},
+            h(
+              "button",
+              { type: "button", class: "link", onclick: () => openDocument(name, document.id) },
+              document.title || document.id,
+            ),
+            h("span", { class: "quiet-text" }, plural(document.num_chunks, "chunk")),
+            time(document.updated_at, momentOf),
+          ),
+        ),
+      );
       root.hidden = list.children.length === 0;
       fill(problem);
     } catch (error) {
@@ -122,15 +212,32 @@ export function library(root, name) {
   const facts = h("p", { class: "facts" });
   const index = h("section", { class: "index" });
   const documents = h("section", { hidden: true });
-  const terminal = h("section", {}, h("h2", {}, "From a terminal"),
+  const terminal = h(
+    "section",
+    {},
+    h("h2", {}, "From a terminal"),
     command(`curl -s -T documents.ndjson -X POST ${location.origin}${libraryPath(name, "/documents/stream")}`),
-    command(`curl -sN -X POST '${location.origin}${libraryPath(name, "/search/stream")}?query=what+you+look+for&k=5'`));
+    command(`curl -sN -X POST '${location.origin}${libraryPath(name, "/search/stream")}?query=what+you+look+for&k=5'`),
+  );
   const problem = h("div", {});
   const ways = ["ingest", "search", "map"].map((view) =>
-    h("a", { class: "button", href: `#/${view}/${encodeURIComponent(name)}` }, { ingest: "Ingest", search: "Search", map: "Map" }[view]));
+    h(
+      "a",
+      { class: "button", href: `#/${view}/${encodeURIComponent(name)}` },
+      { ingest: "Ingest", search: "Search", map: "Map" }[view],
+    ),
+  );
   const remove = h("button", { type: "button", class: "danger", disabled: true }, "Delete");
-  fill(root, h("p", { class: "crumb" }, h("a", { href: "#/libraries" }, "← Libraries")),
-    h("header", { class: "title" }, h("h1", {}, name), h("p", { class: "actions" }, ways, remove)), facts, problem, index, documents, terminal);
+  fill(
+    root,
+    h("p", { class: "crumb" }, h("a", { href: "#/libraries" }, "← Libraries")),
+    h("header", { class: "title" }, h("h1", {}, name), h("p", { class: "actions" }, ways, remove)),
+    facts,
+    problem,
+    index,
+    documents,
+    terminal,
+  );
   const stop = new AbortController();
   let seen = null;
   let busy = false;
@@ -156,9 +263,13 @@ export function library(root, name) {
     const key = JSON.stringify(known);
     if (known === undefined || key === seen) return;
     seen = key;
-    fill(facts, known.description && [known.description, h("br")],
+    fill(
+      facts,
+      known.description && [known.description, h("br")],
       `${plural(known.num_documents, "document")} · ${plural(known.num_chunks, "chunk")} · ${known.dimension} dimensions, ${known.metric} · `,
-      known.embedder.id === "none" ? "brings its own vectors" : `embedded by ${known.embedder.id}`, ` · made ${momentOf(known.created_at)}`);
+      known.embedder.id === "none" ? "brings its own vectors" : `embedded by ${known.embedder.id}`,
+      ` · made ${momentOf(known.created_at)}`,
+    );
     remove.disabled = false;
     remove.onclick = () => confirmDelete(known);
   });

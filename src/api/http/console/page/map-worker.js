@@ -19,7 +19,9 @@ const TEXT_MAX = 240;
 /** So many of a library's documents, each with the same chance: lines of its export, and how many there were. */
 async function sample(library) {
   const stop = new AbortController();
-  const response = await open("GET", libraryPath(library, "/documents/stream?include_embeddings=true"), { signal: stop.signal });
+  const response = await open("GET", libraryPath(library, "/documents/stream?include_embeddings=true"), {
+    signal: stop.signal,
+  });
   const random = dice(42);
   const lines = [];
   let [read, seen, whole, told] = [0, 0, false, 0];
@@ -48,7 +50,8 @@ async function sample(library) {
 }
 
 /** A value that points can be told apart by. */
-const asGroup = (value) => (Array.isArray(value) ? value.join(" · ") : typeof value === "object" ? null : String(value));
+const asGroup = (value) =>
+  Array.isArray(value) ? value.join(" · ") : typeof value === "object" ? null : String(value);
 
 async function layOut(library) {
   const { lines, seen, whole } = await sample(library);
@@ -77,12 +80,31 @@ async function layOut(library) {
   const count = Math.max(1, Math.min(GROUPS_MAX, Math.round(Math.sqrt(n / 8))));
   const labels = groups(scores, n, k, count);
   const found = Math.max(...labels) + 1;
-  const words = tellingWords(labels, chunks.map(({ document, chunk }) => `${document.title} ${chunk.text}`), found);
+  const words = tellingWords(
+    labels,
+    chunks.map(({ document, chunk }) => `${document.title} ${chunk.text}`),
+    found,
+  );
   const points = chunks.map(({ document, chunk }, i) => ({
-    x: scores[i * k], y: k > 1 ? scores[i * k + 1] : 0, group: labels[i],
-    document: document.id, chunk: chunk.id, title: document.title, text: chunk.text.slice(0, TEXT_MAX),
-    fields: Object.fromEntries([["document_type", document.document_type], ["tags", document.tags], ...Object.entries(document.metadata ?? {}).map(([key, value]) => [`metadata.${key}`, value])]
-      .map(([key, value]) => [key, value === undefined || value === null || value.length === 0 ? null : asGroup(value)]).filter(([, value]) => value !== null)),
+    x: scores[i * k],
+    y: k > 1 ? scores[i * k + 1] : 0,
+    group: labels[i],
+    document: document.id,
+    chunk: chunk.id,
+    title: document.title,
+    text: chunk.text.slice(0, TEXT_MAX),
+    fields: Object.fromEntries(
+      [
+        ["document_type", document.document_type],
+        ["tags", document.tags],
+        ...Object.entries(document.metadata ?? {}).map(([key, value]) => [`metadata.${key}`, value]),
+      ]
+        .map(([key, value]) => [
+          key,
+          value === undefined || value === null || value.length === 0 ? null : asGroup(value),
+        ])
+        .filter(([, value]) => value !== null),
+    ),
   }));
   return { points, words, shares: shares.slice(0, 2), seen, whole, num_documents, num_chunks };
 }

@@ -40,13 +40,21 @@ function grouped({ points, words }, by) {
   const all = [...names.values()].sort((a, b) => b.members.length - a.members.length);
   if (all.length <= TINTS) return all;
   const rest = all.slice(TINTS - 1);
-  return [...all.slice(0, TINTS - 1), { name: `${rest.length} others`, members: rest.flatMap(({ members }) => members), isRest: true }];
+  return [
+    ...all.slice(0, TINTS - 1),
+    { name: `${rest.length} others`, members: rest.flatMap(({ members }) => members), isRest: true },
+  ];
 }
 
 /** The drawing: points on a canvas that can be zoomed, pointed at, and cut regions out of. */
 function plot({ selected, pointed }) {
-  const canvas = h("canvas", { tabindex: "0", role: "application", "aria-roledescription": "map",
-    "aria-label": "Map of embeddings. Arrow keys go from point to point, Enter reads the document, plus and minus zoom, 0 shows all." });
+  const canvas = h("canvas", {
+    tabindex: "0",
+    role: "application",
+    "aria-roledescription": "map",
+    "aria-label":
+      "Map of embeddings. Arrow keys go from point to point, Enter reads the document, plus and minus zoom, 0 shows all.",
+  });
   const tip = h("p", { class: "tip", hidden: true });
   const box = h("div", { class: "region", hidden: true });
   const frame = h("div", { class: "map-frame" }, canvas, box, tip);
@@ -79,7 +87,8 @@ function plot({ selected, pointed }) {
     canvas.height = height * ratio;
     const pen = canvas.getContext("2d");
     pen.scale(ratio, ratio);
-    const radius = Math.max(2, Math.min(5, 90 / Math.sqrt(points.length + 1))) * (bounds.width / view.width > 3 ? 1.5 : 1);
+    const radius =
+      Math.max(2, Math.min(5, 90 / Math.sqrt(points.length + 1))) * (bounds.width / view.width > 3 ? 1.5 : 1);
     const dots = (wanted, alpha) => {
       pen.globalAlpha = alpha;
       points.forEach((point, i) => {
@@ -153,7 +162,12 @@ function plot({ selected, pointed }) {
     drag.to = [x, y];
     const [fx, fy] = drag.from;
     box.hidden = Math.hypot(x - fx, y - fy) < 5;
-    Object.assign(box.style, { left: `${Math.min(x, fx)}px`, top: `${Math.min(y, fy)}px`, width: `${Math.abs(x - fx)}px`, height: `${Math.abs(y - fy)}px` });
+    Object.assign(box.style, {
+      left: `${Math.min(x, fx)}px`,
+      top: `${Math.min(y, fy)}px`,
+      width: `${Math.abs(x - fx)}px`,
+      height: `${Math.abs(y - fy)}px`,
+    });
   });
   canvas.addEventListener("pointerup", () => {
     if (drag === null) return;
@@ -179,11 +193,15 @@ function plot({ selected, pointed }) {
     if (found !== null) pointed(found);
   });
   canvas.addEventListener("pointerleave", () => drag === null && point(null));
-  canvas.addEventListener("wheel", (event) => {
-    if (!event.ctrlKey && !event.metaKey) return;
-    event.preventDefault();
-    zoom(event.deltaY < 0 ? 1.25 : 0.8, ...at(event));
-  }, { passive: false });
+  canvas.addEventListener(
+    "wheel",
+    (event) => {
+      if (!event.ctrlKey && !event.metaKey) return;
+      event.preventDefault();
+      zoom(event.deltaY < 0 ? 1.25 : 0.8, ...at(event));
+    },
+    { passive: false },
+  );
   const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   canvas.addEventListener("keydown", (event) => {
     if (points.length === 0 || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -211,7 +229,12 @@ function plot({ selected, pointed }) {
     canvas.setAttribute("aria-description", `${points[found].title}: ${points[found].text}`);
   };
   return {
-    frame, canvas, draw, recolour, zoom, all,
+    frame,
+    canvas,
+    draw,
+    recolour,
+    zoom,
+    all,
     show(result) {
       points = result.points;
       const [xs, ys] = [points.map(({ x }) => x), points.map(({ y }) => y)];
@@ -253,16 +276,29 @@ export function map(root, about) {
       openDocument(library, result.points[i].document, result.points[i].chunk);
     },
   });
-  const tools = h("div", { class: "tools", role: "group", "aria-label": "Zoom" },
+  const tools = h(
+    "div",
+    { class: "tools", role: "group", "aria-label": "Zoom" },
     h("button", { type: "button", "aria-label": "Nearer", onclick: () => drawing.zoom(1.5) }, "+"),
     h("button", { type: "button", "aria-label": "Farther", onclick: () => drawing.zoom(1 / 1.5) }, "−"),
-    h("button", { type: "button", onclick: () => (drawing.all(), select(null)) }, "All"));
+    h("button", { type: "button", onclick: () => (drawing.all(), select(null)) }, "All"),
+  );
   drawing.frame.append(tools);
   const work = h("div", { class: "map-work" }, h("div", {}, drawing.frame, legend), panel);
-  const main = h("div", {},
-    h("div", { class: "controls" }, field("Library", picker.select), field("Colours", by),
-      h("button", { type: "button", onclick: () => begin() }, "Sample again")),
-    state, problem, work);
+  const main = h(
+    "div",
+    {},
+    h(
+      "div",
+      { class: "controls" },
+      field("Library", picker.select),
+      field("Colours", by),
+      h("button", { type: "button", onclick: () => begin() }, "Sample again"),
+    ),
+    state,
+    problem,
+    work,
+  );
   const none = noLibrary();
   fill(root, h("h1", {}, "Map"), none, main);
   let [worker, result, groups, library, begun] = [null, null, [], "", false];
@@ -280,7 +316,8 @@ export function map(root, about) {
     worker = new Worker("/console/map-worker.js", { type: "module" });
     worker.onerror = () => failed({ what: "The map could not be drawn.", next: "Load the page again." });
     worker.onmessage = ({ data }) => {
-      if (data.progress?.read) state.textContent = `Reading: ${plural(data.progress.seen, "document")}, ${bytes(data.progress.read)}…`;
+      if (data.progress?.read)
+        state.textContent = `Reading: ${plural(data.progress.seen, "document")}, ${bytes(data.progress.read)}…`;
       else if (data.progress) state.textContent = `Laying out ${plural(data.progress.points, "chunk")}…`;
       else if (data.trouble) failed(data.trouble);
       else show(data.result);
@@ -300,15 +337,34 @@ export function map(root, about) {
     if (drawn.points.length === 0) {
       root.dataset.map = "empty";
       state.textContent = "";
-      return fill(problem, h("div", { class: "empty" }, h("h2", {}, "There is nothing to draw yet"),
-        h("p", {}, "A point stands for a chunk. ", h("a", { href: `#/ingest/${encodeURIComponent(library)}` }, "Ingest documents"), ", then come back.")));
+      return fill(
+        problem,
+        h(
+          "div",
+          { class: "empty" },
+          h("h2", {}, "There is nothing to draw yet"),
+          h(
+            "p",
+            {},
+            "A point stands for a chunk. ",
+            h("a", { href: `#/ingest/${encodeURIComponent(library)}` }, "Ingest documents"),
+            ", then come back.",
+          ),
+        ),
+      );
     }
     result = drawn;
     const documents = new Set(drawn.points.map((point) => point.document)).size;
     const [first, second] = drawn.shares.map((share) => `${(100 * share).toFixed(1)} %`);
-    state.textContent = `${count(drawn.points.length)} of ${plural(drawn.num_chunks, "chunk")}, from ${count(documents)} of ${plural(drawn.num_documents, "document")}` +
-      (drawn.whole ? "" : `; sampled from the first ${count(drawn.seen)} in the order of their ids`) + `. The axes show ${first} and ${second} of all that varies.`;
-    fill(by, h("option", { value: "" }, "Groups found"), usefulFields(drawn.points).map((key) => h("option", { value: key }, `By ${key}`)));
+    state.textContent =
+      `${count(drawn.points.length)} of ${plural(drawn.num_chunks, "chunk")}, from ${count(documents)} of ${plural(drawn.num_documents, "document")}` +
+      (drawn.whole ? "" : `; sampled from the first ${count(drawn.seen)} in the order of their ids`) +
+      `. The axes show ${first} and ${second} of all that varies.`;
+    fill(
+      by,
+      h("option", { value: "" }, "Groups found"),
+      usefulFields(drawn.points).map((key) => h("option", { value: key }, `By ${key}`)),
+    );
     work.hidden = false;
     drawing.show(drawn);
     regroup();
@@ -317,12 +373,24 @@ export function map(root, about) {
 
   function regroup() {
     groups = grouped(result, by.value);
-    fill(legend, groups.map((group, g) => {
-      const key = h("span", { class: "key", "aria-hidden": "true" });
-      key.style.background = group.isRest ? "var(--quiet)" : `var(--tint-${g + 1})`;
-      return h("li", {}, h("button", { type: "button", class: "chip", "aria-pressed": "false", dataset: { group: g }, onclick: () => choose(g) },
-        key, group.name, h("span", { class: "quiet-text" }, count(group.members.length))));
-    }));
+    fill(
+      legend,
+      groups.map((group, g) => {
+        const key = h("span", { class: "key", "aria-hidden": "true" });
+        key.style.background = group.isRest ? "var(--quiet)" : `var(--tint-${g + 1})`;
+        return h(
+          "li",
+          {},
+          h(
+            "button",
+            { type: "button", class: "chip", "aria-pressed": "false", dataset: { group: g }, onclick: () => choose(g) },
+            key,
+            group.name,
+            h("span", { class: "quiet-text" }, count(group.members.length)),
+          ),
+        );
+      }),
+    );
     drawing.tint(groups);
     select(null);
   }
@@ -338,20 +406,50 @@ export function map(root, about) {
     for (const chip of legend.querySelectorAll("[data-group]")) chip.setAttribute("aria-pressed", "false");
     drawing.light(members);
     if (members === null) {
-      return fill(panel, h("h2", {}, "Read what lies together"),
-        h("p", { class: "quiet-text" }, "Click a point for its document, draw a box around a region, or choose a group below. Near points mean similar things; far ones need not differ, for two axes cannot show all."),
-        h("p", { class: "quiet-text" }, "Ctrl and the wheel zoom."));
+      return fill(
+        panel,
+        h("h2", {}, "Read what lies together"),
+        h(
+          "p",
+          { class: "quiet-text" },
+          "Click a point for its document, draw a box around a region, or choose a group below. Near points mean similar things; far ones need not differ, for two axes cannot show all.",
+        ),
+        h("p", { class: "quiet-text" }, "Ctrl and the wheel zoom."),
+      );
     }
     const documents = new Set(members.map((i) => result.points[i].document)).size;
-    fill(panel, h("h2", {}, `${plural(members.length, "chunk")} ${where}`),
-      h("p", { class: "actions" }, h("span", { class: "quiet-text" }, `of ${plural(documents, "document")}`),
-        region && members.length > 0 && h("button", { type: "button", class: "small", onclick: () => drawing.zoomTo(region) }, "Zoom there"),
-        h("button", { type: "button", class: "small", onclick: () => select(null) }, "Let go")),
-      h("ol", { class: "picked" }, members.slice(0, LISTED_MAX).map((i) => {
-        const { title, document, chunk, text } = result.points[i];
-        return h("li", {}, h("button", { type: "button", class: "link", onclick: () => openDocument(library, document, chunk) }, title || document), h("p", {}, text));
-      })),
-      members.length > LISTED_MAX && h("p", { class: "quiet-text" }, `The first ${LISTED_MAX}: draw a smaller box for fewer.`));
+    fill(
+      panel,
+      h("h2", {}, `${plural(members.length, "chunk")} ${where}`),
+      h(
+        "p",
+        { class: "actions" },
+        h("span", { class: "quiet-text" }, `of ${plural(documents, "document")}`),
+        region &&
+          members.length > 0 &&
+          h("button", { type: "button", class: "small", onclick: () => drawing.zoomTo(region) }, "Zoom there"),
+        h("button", { type: "button", class: "small", onclick: () => select(null) }, "Let go"),
+      ),
+      h(
+        "ol",
+        { class: "picked" },
+        members.slice(0, LISTED_MAX).map((i) => {
+          const { title, document, chunk, text } = result.points[i];
+          return h(
+            "li",
+            {},
+            h(
+              "button",
+              { type: "button", class: "link", onclick: () => openDocument(library, document, chunk) },
+              title || document,
+            ),
+            h("p", {}, text),
+          );
+        }),
+      ),
+      members.length > LISTED_MAX &&
+        h("p", { class: "quiet-text" }, `The first ${LISTED_MAX}: draw a smaller box for fewer.`),
+    );
   }
 
   const resized = new ResizeObserver(throttled(() => result && drawing.draw(), 50));

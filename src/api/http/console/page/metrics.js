@@ -35,7 +35,8 @@ export function quantile(before, after, name, q) {
   if (!(total > 0)) return null;
   let [low, below] = [0, 0];
   for (const [bound, count] of grown) {
-    if (count >= q * total) return bound === Infinity ? low : low + ((bound - low) * (q * total - below)) / (count - below);
+    if (count >= q * total)
+      return bound === Infinity ? low : low + ((bound - low) * (q * total - below)) / (count - below);
     [low, below] = [bound, count];
   }
   return low;

@@ -37,7 +37,14 @@ export function libraryPicker({ wanted = "", all = null, chosen = () => {} }) {
 
 /** What a view that needs a library says while there is none. */
 export const noLibrary = () =>
-  h("div", { class: "empty" },
+  h(
+    "div",
+    { class: "empty" },
     h("h2", {}, "There is no library yet"),
-    h("p", {}, "A library holds documents of one kind of vector. Make one first; the built-in model then embeds the text that you give it."),
-    h("p", {}, h("a", { class: "button", href: "#/libraries" }, "Make a library")));
+    h(
+      "p",
+      {},
+      "A library holds documents of one kind of vector. Make one first; the built-in model then embeds the text that you give it.",
+    ),
+    h("p", {}, h("a", { class: "button", href: "#/libraries" }, "Make a library")),
+  );

@@ -116,18 +116,29 @@ export function textDocument(name, text) {
   const heading = markdown ? /^#{1,6}\s+(.+?)\s*#*$/m.exec(text)?.[1] : undefined;
   const firstLine = text.trim().split("\n")[0].trim();
   const title = heading ?? (name || firstLine.slice(0, 80));
-  return { id: newId(), title: cut(title, 1_024), text, document_type: markdown ? "markdown" : "text", ...(name && { source_url: cut(name, 4_096) }) };
+  return {
+    id: newId(),
+    title: cut(title, 1_024),
+    text,
+    document_type: markdown ? "markdown" : "text",
+    ...(name && { source_url: cut(name, 4_096) }),
+  };
 }
 
 /** As much of a text as takes so many bytes. */
 function cut(text, bytes_max) {
   const bytes = encoder.encode(text);
-  return bytes.length <= bytes_max ? text : new TextDecoder().decode(bytes.subarray(0, bytes_max)).replace(/\uFFFD$/, "");
+  return bytes.length <= bytes_max
+    ? text
+    : new TextDecoder().decode(bytes.subarray(0, bytes_max)).replace(/\uFFFD$/, "");
 }
 
 /** The one piece of a text file. */
 export async function* textPieces(blob, name) {
-  if (blob.size > TEXT_BYTES_MAX) throw new Error(`a text that becomes one document has at most ${TEXT_BYTES_MAX >> 20} MiB; cut it, or make NDJSON of it`);
+  if (blob.size > TEXT_BYTES_MAX)
+    throw new Error(
+      `a text that becomes one document has at most ${TEXT_BYTES_MAX >> 20} MiB; cut it, or make NDJSON of it`,
+    );
   const document = textDocument(name, await blob.text());
   yield { lines: [{ number: 1, body: encoder.encode(JSON.stringify(document)) }], refused: [], end: null };
 }

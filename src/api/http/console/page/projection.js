@@ -103,7 +103,8 @@ export function principal(points, n, d, k, iterations = 20) {
   project();
   // Within the subspace the axes are turned to those of the most variance, in order.
   const small = new Float64Array(k * k);
-  for (let i = 0; i < n; i++) for (let a = 0; a < k; a++) for (let b = 0; b < k; b++) small[a * k + b] += scores[i * k + a] * scores[i * k + b];
+  for (let i = 0; i < n; i++)
+    for (let a = 0; a < k; a++) for (let b = 0; b < k; b++) small[a * k + b] += scores[i * k + a] * scores[i * k + b];
   const { values, vectors } = eigen(small, k);
   const order = values.map((_, i) => i).sort((a, b) => values[b] - values[a]);
   const turned = new Float64Array(n * k);
@@ -191,7 +192,10 @@ export function tellingWords(labels, texts, count, words_max = 3) {
       const lift = Math.log((n / sizes[group] + 1e-3) / (((overall.get(word) ?? 0) - n) / others + 1e-3));
       return lift <= 0 ? 0 : Math.sqrt(n / sizes[group]) * lift ** 2;
     };
-    return [...words].filter(([, n]) => n > 1 || sizes[group] < 10).sort((a, b) => weight(...b) - weight(...a) || (a[0] < b[0] ? -1 : 1))
-      .slice(0, words_max).map(([word]) => word);
+    return [...words]
+      .filter(([, n]) => n > 1 || sizes[group] < 10)
+      .sort((a, b) => weight(...b) - weight(...a) || (a[0] < b[0] ? -1 : 1))
+      .slice(0, words_max)
+      .map(([word]) => word);
   });
 }

@@ -17,12 +17,27 @@ const question = { query: "", filter: "", k: "10" };
 function hitRow(library, hit, best) {
   const bar = h("span", { class: "score-bar", "aria-hidden": "true" });
   bar.style.setProperty("--share", `${best > 0 ? Math.max(0, (100 * hit.score) / best) : 0}%`);
-  return h("li", { class: "hit" },
+  return h(
+    "li",
+    { class: "hit" },
     h("div", { class: "rank" }, count(hit.rank)),
-    h("div", { class: "hit-body" },
-      h("h3", {}, h("button", { type: "button", class: "link", onclick: () => openDocument(library, hit.document_id, hit.chunk_id) }, hit.title || hit.document_id)),
-      h("p", {}, hit.text), metadataList(hit.metadata)),
-    h("div", { class: "score" }, h("span", { title: `distance ${hit.distance}` }, hit.score.toFixed(3)), bar));
+    h(
+      "div",
+      { class: "hit-body" },
+      h(
+        "h3",
+        {},
+        h(
+          "button",
+          { type: "button", class: "link", onclick: () => openDocument(library, hit.document_id, hit.chunk_id) },
+          hit.title || hit.document_id,
+        ),
+      ),
+      h("p", {}, hit.text),
+      metadataList(hit.metadata),
+    ),
+    h("div", { class: "score" }, h("span", { title: `distance ${hit.distance}` }, hit.score.toFixed(3)), bar),
+  );
 }
 
 /** The view. */
@@ -35,18 +50,48 @@ export function search(root, about) {
     timer = setTimeout(run, PAUSE_ms);
   };
   const picker = libraryPicker({ wanted: about, chosen: later });
-  const query = h("input", { type: "search", class: "query", value: question.query, placeholder: "What are you looking for?", "aria-label": "Query", oninput: later, autocomplete: "off" });
-  const filter = h("input", { type: "text", class: "code", value: question.filter, placeholder: 'such as  document.metadata.kind == "animal"', spellcheck: "false", autocomplete: "off", oninput: later });
-  const k = h("select", { onchange: later }, ["10", "50", "200", "1000"].map((value) => h("option", { value }, value)));
+  const query = h("input", {
+    type: "search",
+    class: "query",
+    value: question.query,
+    placeholder: "What are you looking for?",
+    "aria-label": "Query",
+    oninput: later,
+    autocomplete: "off",
+  });
+  const filter = h("input", {
+    type: "text",
+    class: "code",
+    value: question.filter,
+    placeholder: 'such as  document.metadata.kind == "animal"',
+    spellcheck: "false",
+    autocomplete: "off",
+    oninput: later,
+  });
+  const k = h(
+    "select",
+    { onchange: later },
+    ["10", "50", "200", "1000"].map((value) => h("option", { value }, value)),
+  );
   k.value = question.k;
   const state = h("p", { class: "state", role: "status" });
   const list = h("ol", { class: "hits", "aria-label": "What was found" });
   const problem = h("div", {});
-  const main = h("div", {},
-    h("form", { class: "controls", role: "search", onsubmit: (event) => (event.preventDefault(), run()) },
+  const main = h(
+    "div",
+    {},
+    h(
+      "form",
+      { class: "controls", role: "search", onsubmit: (event) => (event.preventDefault(), run()) },
       h("label", { class: "field wide" }, h("span", { class: "visually-hidden" }, "Query"), query),
-      field("Library", picker.select), field("Hits", k), h("label", { class: "field grow" }, h("span", { class: "label" }, "Filter"), filter)),
-    problem, state, list);
+      field("Library", picker.select),
+      field("Hits", k),
+      h("label", { class: "field grow" }, h("span", { class: "label" }, "Filter"), filter),
+    ),
+    problem,
+    state,
+    list,
+  );
   const none = noLibrary();
   fill(root, h("h1", {}, "Search"), none, main);
 
@@ -79,7 +124,11 @@ export function search(root, about) {
       waiting = [];
     }, 30);
     try {
-      const body = JSON.stringify({ query: asked.query, k: Number(asked.k), ...(asked.filter && { filter: asked.filter }) });
+      const body = JSON.stringify({
+        query: asked.query,
+        k: Number(asked.k),
+        ...(asked.filter && { filter: asked.filter }),
+      });
       const response = await open("POST", libraryPath(library, "/search/stream"), { body, signal });
       let end = null;
       for await (const line of linesOf(response)) {
@@ -103,9 +152,15 @@ export function search(root, about) {
       else list.append(...rest);
       fill(problem);
       state.dataset.query = asked.query;
-      const times = first === null ? duration((done - began) / 1_000) : `${duration((done - began) / 1_000)}, the first after ${duration((first - began) / 1_000)}`;
-      state.textContent = end.total_results === 0 ? "Nothing is like that." + (asked.filter ? " Is the filter too narrow?" : " Is the library empty?")
-        : `${plural(end.total_results, "hit")} in ${times}, at revision ${end.revision}` + (end.total_results > DRAWN_MAX ? `; the first ${DRAWN_MAX} are shown` : "");
+      const times =
+        first === null
+          ? duration((done - began) / 1_000)
+          : `${duration((done - began) / 1_000)}, the first after ${duration((first - began) / 1_000)}`;
+      state.textContent =
+        end.total_results === 0
+          ? "Nothing is like that." + (asked.filter ? " Is the filter too narrow?" : " Is the library empty?")
+          : `${plural(end.total_results, "hit")} in ${times}, at revision ${end.revision}` +
+            (end.total_results > DRAWN_MAX ? `; the first ${DRAWN_MAX} are shown` : "");
     } catch (error) {
       draw.cancel();
       if (isAbort(error) || signal.aborted) return;

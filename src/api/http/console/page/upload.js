@@ -65,12 +65,14 @@ export class Upload extends EventTarget {
       const pieces = isNdjson(this.name, beginning) ? ndjsonPieces(this.blob) : textPieces(this.blob, this.name);
       for await (const piece of pieces) {
         signal.throwIfAborted();
-        for (const line of piece.refused) this.#take({ status: "failed", line, title: "", error: { detail: TOO_LONG } });
+        for (const line of piece.refused)
+          this.#take({ status: "failed", line, title: "", error: { detail: TOO_LONG } });
         end = piece.end ?? end;
         if (piece.lines.length > 0) cut = (await this.#send(piece.lines, signal)) || cut;
       }
       if (end === null && cut) this.remark = "This is an export without its last line: it was cut when it was made.";
-      else if (end !== null && end !== this.total) this.remark = `The export's last line says that it has ${end} documents; ${this.total} were in the file.`;
+      else if (end !== null && end !== this.total)
+        this.remark = `The export's last line says that it has ${end} documents; ${this.total} were in the file.`;
       else if (this.total === 0) this.remark = "There is no document in it.";
       this.#finish("done");
     } catch (error) {
