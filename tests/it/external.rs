@@ -5,6 +5,7 @@
 //! runs every one. Scripts are in `tests/tools/`; what they need is in `target/test-tools/` or
 //! where `ARRWDB_TEST_TOOLS` says.
 
+mod console;
 mod curl;
 mod grpcurl;
 mod pages;

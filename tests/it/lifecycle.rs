@@ -183,8 +183,16 @@ async fn health_says_serving_until_the_shutdown_begins() {
 async fn what_nobody_serves_is_a_fault_on_either_transport() {
     let server = Server::start().await;
     let http = Http::of(&server);
-    for path in ["/", "/v1", "/v1/nothing", "/v1/libraries/a/b/c", "/v2/libraries", "/V1/libraries"]
-    {
+    for path in [
+        "/console",
+        "/console/nothing.js",
+        "/index.html",
+        "/v1",
+        "/v1/nothing",
+        "/v1/libraries/a/b/c",
+        "/v2/libraries",
+        "/V1/libraries",
+    ] {
         assert_eq!(http.get(path).await.fault().slug, "not-found", "{path}");
     }
     let wrong = http.send(http.request("PUT", "/v1/libraries")).await;

@@ -4,6 +4,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test panics at whatever it does not expect")]
 
 mod client;
+mod console;
 mod consumers;
 mod data_fixture;
 mod demo;

@@ -4,10 +4,13 @@
 //! that nobody knows is refused by name) and writes answers as documented. Streaming answers are
 //! never compressed: a compressor would hold lines back.
 //!
+//! `/` is the console, a page for people.
+//!
 //! A document whose id is `stream` shares its path with the streams; its client writes
 //! `%73tream`, which is the same id and another path.
 
 mod body;
+mod console;
 mod consumers;
 mod documents;
 mod dto;
@@ -119,7 +122,7 @@ pub fn cors_layer(options: &HttpOptions) -> Option<CorsLayer> {
 /// All paths of the gateway, with a fallback that answers every other one.
 pub fn router(state: HttpState) -> Router {
     let cors = cors_layer(&state.options);
-    let unary = Router::new()
+    let unary = console::router()
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
