@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -212,6 +212,27 @@ fn a_server_that_stays_away_is_given_up() {
     assert_eq!(ended.code, Some(3), "{ended:#?}");
     assert!(ended.out.starts_with("1 document written, 1 sent and not answered"), "{ended:#?}");
     assert!(ended.log.contains("unavailable: "), "{ended:#?}");
+}
+
+#[test]
+fn an_interrupted_ingest_tells_what_is_written() {
+    let folder = tempfile::tempdir().expect("folder");
+    let server = start(folder.path());
+    run(&server, &["library", "create", "l"]).well();
+    let mut ingest = Command::new(env!("CARGO_BIN_EXE_arrwdb"));
+    ingest.args(["ingest", "l", "-"]).env("ARRWDB_SERVER", server.url(""));
+    ingest.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut ingest = ingest.spawn().expect("it starts");
+    // Stays open: there may be more.
+    let mut stdin = ingest.stdin.take().expect("piped");
+    stdin.write_all(line(1).as_bytes()).expect("it reads");
+    wait_for(&server, "l", 1);
+    let sent = Command::new("kill").args(["-INT", &ingest.id().to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+    let ended = ended(Ok(ingest));
+    assert_eq!(ended.code, Some(130), "{ended:#?}");
+    assert!(ended.out.starts_with("1 document written"), "{ended:#?}");
+    drop(stdin);
 }
 
 #[test]
