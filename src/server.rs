@@ -5,6 +5,7 @@
 
 mod body;
 mod components;
+mod linger;
 mod stall;
 
 use std::io;
@@ -37,6 +38,7 @@ use crate::types::{Limits, Result};
 pub use body::BodyCut;
 use body::RequestBody;
 pub use components::{StartError, open_engine};
+use linger::{Lent, linger};
 use stall::StallGuard;
 
 /// How long to wait after the system had no descriptor for a new connection.
@@ -129,6 +131,7 @@ async fn run(
     let builder = builder(limits);
     let header_read = Duration::from_millis(limits.header_read_ms);
     let stall = Duration::from_millis(limits.subscriber_stall_ms);
+    let linger_limit = Duration::from_millis(limits.linger_ms);
     // One permit a connection; without one new clients wait in the system's backlog.
     let permits = Arc::new(Semaphore::new(limits.connections_max));
     let graceful = GracefulShutdown::new();
@@ -152,15 +155,22 @@ async fn run(
             if !begun {
                 return;
             }
+            let (stream, returned) = Lent::new(stream);
             let stream = StallGuard::new(stream, stall);
             let is_stalled = stream.stalled();
             let connection =
                 builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+            let served = async {
+                if let Err(error) = watcher.watch(connection).await {
+                    tracing::debug!(%peer, error, "a connection ended");
+                }
+                if let (false, Ok(stream)) = (is_stalled.is_set(), returned.await) {
+                    linger(stream, linger_limit).await;
+                }
+            };
             tokio::select! {
                 () = cut.cancelled() => {}
-                end = watcher.watch(connection) => if let Err(error) = end {
-                    tracing::debug!(%peer, error, "a connection ended");
-                },
+                () = served => {}
             }
             if is_stalled.is_set() {
                 tracing::info!(%peer, ?stall, "a client takes nothing: its connection is cut");

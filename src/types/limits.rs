@@ -196,6 +196,9 @@ limits! {
     connections_max: usize = 10_000;
     /// A client that has not sent its request's headers within this time is closed.
     header_read_ms: u64 = 30_000;
+    /// How long a connection that is done with waits for its client to close it too, so that the
+    /// last bytes arrive: enough for a slow line, short for whoever waits for a shutdown.
+    linger_ms: u64 = 1_000;
     /// Requests at once on one HTTP/2 connection: one client's share of the server.
     http2_streams_max: usize = 1_024;
     /// Bytes of one request's body that a client may send before they are read: what an upload

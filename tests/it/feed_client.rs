@@ -5,84 +5,20 @@
 use arrwdb::api::grpc::pb;
 use arrwdb::api::grpc::pb::event_service_client::EventServiceClient;
 use arrwdb::api::grpc::pb::subscribe_response::Item;
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use serde_json::{Value, json};
 
 use crate::harness::{DEADLINE, Server};
+use crate::wire::{Http, Sse};
 
-/// One frame of Server-Sent Events.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Frame {
-    pub id: Option<String>,
-    pub event: String,
-    pub text: String,
-}
-
-impl Frame {
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.text).expect("JSON")
+/// A reader over SSE, with the query string as it is, and the `Last-Event-ID` of an `EventSource`
+/// that comes back.
+pub async fn follow(server: &Server, query: &str, last_event_id: Option<&str>) -> Sse {
+    let http = Http::of(server);
+    let mut request = http.request("GET", &format!("/v1/events/stream?{query}"));
+    if let Some(id) = last_event_id {
+        request = request.header("last-event-id", id);
     }
-}
-
-/// A reader over SSE.
-pub struct Sse {
-    chunks: BoxStream<'static, bytes::Bytes>,
-    buffer: String,
-}
-
-impl Sse {
-    /// With the query string as it is, and the `Last-Event-ID` of an `EventSource` that comes back.
-    pub async fn open(server: &Server, query: &str, last_event_id: Option<&str>) -> Self {
-        let mut request = server.http.get(server.url(&format!("/v1/events/stream?{query}")));
-        if let Some(id) = last_event_id {
-            request = request.header("last-event-id", id);
-        }
-        let response = request.send().await.expect("an answer");
-        assert_eq!(response.status(), 200);
-        let chunks = response.bytes_stream().map(|chunk| chunk.expect("a chunk")).boxed();
-        Self { chunks, buffer: String::new() }
-    }
-
-    /// The next frame, of any kind; `None` at the end.
-    pub async fn frame(&mut self) -> Option<Frame> {
-        loop {
-            if let Some((frame, rest)) = self.buffer.split_once("\n\n") {
-                let mut parsed = Frame { id: None, event: String::new(), text: String::new() };
-                for line in frame.lines() {
-                    match line.split_once(": ").expect("a field") {
-                        ("id", id) => parsed.id = Some(id.to_owned()),
-                        ("event", event) => event.clone_into(&mut parsed.event),
-                        ("data", data) => data.clone_into(&mut parsed.text),
-                        ("retry", _) => {}
-                        (other, _) => panic!("field {other}"),
-                    }
-                }
-                self.buffer = rest.to_owned();
-                return Some(parsed);
-            }
-            let next = tokio::time::timeout(DEADLINE, self.chunks.next()).await.expect("in time");
-            self.buffer.push_str(std::str::from_utf8(&next?).expect("frames are not cut in UTF-8"));
-        }
-    }
-
-    /// The next event of the log.
-    pub async fn event(&mut self) -> Frame {
-        loop {
-            let frame = self.frame().await.expect("the stream goes on");
-            if frame.event != "heartbeat" {
-                return frame;
-            }
-        }
-    }
-
-    pub async fn events(&mut self, count: usize) -> Vec<Frame> {
-        let mut events = Vec::new();
-        while events.len() < count {
-            events.push(self.event().await);
-        }
-        events
-    }
+    http.follow_with(request).await
 }
 
 /// A reader over gRPC.

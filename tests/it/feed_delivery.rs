@@ -6,7 +6,7 @@ use arrwdb::api::grpc::pb::subscribe_response::Item;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::feed_client::{Grpc, Sse, all_events, create_library, document, ids, ingest};
+use crate::feed_client::{Grpc, all_events, create_library, document, follow, ids, ingest};
 use crate::harness::{DEADLINE, Server, eventually};
 
 fn from(cursor: &str) -> pb::SubscribeRequest {
@@ -28,7 +28,7 @@ async fn write_some(server: &Server, documents: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_transports_show_the_same_events_while_writers_run() {
     let server = Server::start().await;
-    let mut sse = Sse::open(&server, "cursor=begin", None).await;
+    let mut sse = follow(&server, "cursor=begin", None).await;
     let mut grpc = Grpc::open(&server, from("begin")).await;
     write_some(&server, 60).await;
     // One change of more events than are sent in one piece.
@@ -37,7 +37,7 @@ async fn all_transports_show_the_same_events_while_writers_run() {
     let frames = sse.events(log.len()).await;
     let messages = grpc.events(log.len()).await;
     for ((event, frame), message) in log.iter().zip(&frames).zip(&messages) {
-        assert_eq!(&frame.json(), event);
+        assert_eq!(&frame.data, event);
         assert_eq!(frame.id.as_deref(), event["id"].as_str());
         assert_eq!(frame.event, event["type"].as_str().expect("a type"));
         assert_eq!(message.id, event["id"].as_str().expect("an id"));
@@ -60,14 +60,14 @@ async fn a_stream_cut_after_any_event_goes_on_over_the_other_transport() {
     .await;
     write_some(&server, 8).await;
     let log = all_events(&server).await;
-    let whole = Sse::open(&server, "cursor=begin", None).await.events(log.len()).await;
+    let whole = follow(&server, "cursor=begin", None).await.events(log.len()).await;
     let messages = Grpc::open(&server, from("begin")).await.events(log.len()).await;
     for cut in 1..log.len() {
         let id = ids(&log[cut - 1..cut]).remove(0);
         let rest = log.len() - cut;
         let over_grpc = Grpc::open(&server, from(&id)).await.events(rest).await;
         assert_eq!(over_grpc, messages[cut..], "after event {cut}");
-        let over_sse = Sse::open(&server, "", Some(&id)).await.events(rest).await;
+        let over_sse = follow(&server, "", Some(&id)).await.events(rest).await;
         assert_eq!(over_sse, whole[cut..], "after event {cut}");
     }
     server.stop().await;
@@ -88,7 +88,7 @@ async fn many_readers_far_behind_are_served_from_the_log_on_their_connections() 
             0 => "cursor=begin".to_owned(),
             start => format!("cursor={}", log[start - 1]),
         };
-        let frames = Sse::open(&server, &query, None).await.events(log.len() - start).await;
+        let frames = follow(&server, &query, None).await.events(log.len() - start).await;
         let seen: Vec<_> = frames.into_iter().filter_map(|frame| frame.id).collect();
         assert_eq!(seen, log[start..]);
     };
@@ -109,7 +109,7 @@ async fn a_reader_that_stalls_keeps_nobody_waiting_and_then_reads_everything() {
     stalled.write_all(request).await.expect("sent");
     let mut healthy = Vec::new();
     for _ in 0..100 {
-        healthy.push(Sse::open(&server, "cursor=begin", None).await);
+        healthy.push(follow(&server, "cursor=begin", None).await);
     }
     // Events of some 6 MB: more than a socket takes.
     let lines: Vec<_> = (0..1_000)
@@ -152,7 +152,7 @@ async fn a_reader_whose_filter_lets_nothing_pass_advances_by_heartbeats() {
     let (a, quiet) = (create_library(&server, "a").await, create_library(&server, "q").await);
     let quietly = |query: String| pb::SubscribeRequest { library_id: query, ..from("now") };
     let mut grpc = Grpc::open(&server, quietly(quiet.clone())).await;
-    let mut sse = Sse::open(&server, &format!("library_id={quiet}&cursor=now"), None).await;
+    let mut sse = follow(&server, &format!("library_id={quiet}&cursor=now"), None).await;
     let lines: Vec<_> = (0..50).map(|n| document(&format!("d{n}"), 1)).collect();
     ingest(&server, &a, &lines).await;
     let tail = ids(&all_events(&server).await).pop().expect("events");
@@ -164,7 +164,7 @@ async fn a_reader_whose_filter_lets_nothing_pass_advances_by_heartbeats() {
     }
     assert!(seen.is_sorted(), "bookmarks never go back");
     eventually("the other transport gets there too", async || {
-        let frame = sse.frame().await.expect("the stream goes on");
+        let frame = sse.next().await.expect("the stream goes on");
         assert_eq!(frame.event, "heartbeat");
         (frame.id.expect("a cursor") >= tail).then_some(())
     })
@@ -229,7 +229,7 @@ async fn a_storm_of_readers_that_come_back_shares_its_passes_over_the_log() {
     .await;
     write_some(&server, 100).await;
     let log = ids(&all_events(&server).await);
-    let mut live = Sse::open(&server, "cursor=now", None).await;
+    let mut live = follow(&server, "cursor=now", None).await;
     let channel = server.channel().await;
     let read = async |from: &str, count: usize| {
         let mut client = pb::event_service_client::EventServiceClient::new(channel.clone());

@@ -8,7 +8,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value, json};
 
-use crate::feed_client::{Grpc, Sse, all_events, create_library, ids, pages};
+use crate::feed_client::{Grpc, all_events, create_library, follow, ids, pages};
 use crate::harness::Server;
 
 /// A filter expression, as text and as its meaning.
@@ -213,8 +213,8 @@ async fn a_filtered_feed_is_the_filter_of_the_whole_feed() {
             matches.insert(event["match"].as_str().unwrap_or_default().to_owned());
         }
         let query = format!("cursor=begin&filter={filter}");
-        let frames = Sse::open(&server, &query, None).await.events(expected.len()).await;
-        let frames: Vec<_> = frames.iter().map(|frame| frame.json()).collect();
+        let frames = follow(&server, &query, None).await.events(expected.len()).await;
+        let frames: Vec<_> = frames.iter().map(|frame| frame.data.clone()).collect();
         assert_eq!(frames, expected, "seed {seed:#x}, round {round}: {text}");
         let request = pb::SubscribeRequest {
             filter: text.clone(),

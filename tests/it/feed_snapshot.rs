@@ -10,15 +10,16 @@ use arrwdb::api::grpc::pb::event_service_client::EventServiceClient;
 use arrwdb::api::grpc::pb::subscribe_response::Item;
 use serde_json::{Value, json};
 
-use crate::feed_client::{Frame, Grpc, Sse, all_events, create_library, document, ids, ingest};
+use crate::feed_client::{Grpc, all_events, create_library, document, follow, ids, ingest};
 use crate::harness::Server;
+use crate::wire::Frame;
 
 /// Documents by library and id: title and `n`.
 type Fold = BTreeMap<(String, String), (String, i64)>;
 
 /// Puts what a frame says into the fold; true for the event that says that the writers are done.
 fn fold(state: &mut Fold, frame: &Frame) -> bool {
-    let data = frame.json();
+    let data = &frame.data;
     let key = || {
         let text = |name: &str| data[name].as_str().expect("text").to_owned();
         (text("library_id"), text("document_id"))
@@ -129,7 +130,7 @@ async fn a_fold_of_snapshot_or_export_and_tail_is_the_servers_state_while_writer
     let mut folds = Vec::new();
     for _ in 0..3 {
         let (mut state, cursor) = export(&server, &library).await;
-        let mut sse = Sse::open(&server, &format!("cursor={cursor}"), None).await;
+        let mut sse = follow(&server, &format!("cursor={cursor}"), None).await;
         for _ in 0..5 {
             let frame = sse.event().await;
             fold(&mut state, &frame);
@@ -141,13 +142,13 @@ async fn a_fold_of_snapshot_or_export_and_tail_is_the_servers_state_while_writer
         // What is no document's event has nothing to be matched.
         let filter = "&filter=document.metadata.n%20%3E%3D%203%20%7C%7C%20event.type.startsWith(%22library%22)";
         let query = format!("snapshot=true{}", if filtered { filter } else { "" });
-        let mut sse = Sse::open(&server, &query, None).await;
+        let mut sse = follow(&server, &query, None).await;
         let (mut state, mut documents) = (Fold::new(), 0);
         loop {
             let frame = sse.event().await;
             if frame.event == "snapshot.end" {
-                assert_eq!(frame.json()["total_documents"], documents);
-                assert_eq!(frame.json()["id"].as_str(), frame.id.as_deref());
+                assert_eq!(frame.data["total_documents"], documents);
+                assert_eq!(frame.data["id"].as_str(), frame.id.as_deref());
                 break;
             }
             assert_eq!(frame.event, "snapshot.document", "nothing else before the end");
@@ -191,7 +192,7 @@ async fn both_transports_give_the_same_snapshot_and_go_on_behind_it() {
     ingest(&server, &b, &lines[..10]).await;
     for (library, count) in [("", 40), (a.as_str(), 30), ("b", 10)] {
         let query = format!("snapshot=true&library_id={library}");
-        let mut sse = Sse::open(&server, &query, None).await;
+        let mut sse = follow(&server, &query, None).await;
         let request = pb::SubscribeRequest {
             library_id: library.to_owned(),
             snapshot: true,
@@ -199,7 +200,7 @@ async fn both_transports_give_the_same_snapshot_and_go_on_behind_it() {
         };
         let mut grpc = Grpc::open(&server, request).await;
         for _ in 0..count {
-            let data = sse.event().await.json();
+            let data = sse.event().await.data;
             let Item::SnapshotDocument(one) = grpc.item().await else { panic!("not a document") };
             assert_eq!(data["library_id"], one.library_id);
             assert_eq!(data["revision"], one.revision.to_string());
@@ -232,7 +233,7 @@ async fn a_browser_that_comes_back_with_the_snapshot_goes_on_behind_what_it_has(
     let server = Server::start().await;
     let library = create_library(&server, "a").await;
     ingest(&server, &library, &[document("one", 1), document("two", 1)]).await;
-    let mut sse = Sse::open(&server, "snapshot=true", None).await;
+    let mut sse = follow(&server, "snapshot=true", None).await;
     let cut = sse.event().await;
     assert_eq!((cut.event.as_str(), cut.id), ("snapshot.document", None));
     let mut end = sse.event().await;
@@ -241,7 +242,7 @@ async fn a_browser_that_comes_back_with_the_snapshot_goes_on_behind_what_it_has(
     }
     let id = end.id.expect("a cursor");
     ingest(&server, &library, &[document("three", 1)]).await;
-    let mut again = Sse::open(&server, "snapshot=true", Some(&id)).await;
+    let mut again = follow(&server, "snapshot=true", Some(&id)).await;
     let log = ids(&all_events(&server).await);
     let rest: Vec<_> = log.into_iter().filter(|one| *one > id).collect();
     let frames = again.events(rest.len()).await;

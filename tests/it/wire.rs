@@ -323,13 +323,18 @@ impl Sse {
         }
     }
 
-    /// The data of the next `n` events of the log.
-    pub async fn take(&mut self, n: usize) -> Vec<Value> {
+    /// The next `n` events of the log.
+    pub async fn events(&mut self, n: usize) -> Vec<Frame> {
         let mut events = Vec::with_capacity(n);
         while events.len() < n {
-            events.push(self.event().await.data);
+            events.push(self.event().await);
         }
         events
+    }
+
+    /// Their data.
+    pub async fn take(&mut self, n: usize) -> Vec<Value> {
+        self.events(n).await.into_iter().map(|frame| frame.data).collect()
     }
 }
 
