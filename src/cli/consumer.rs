@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::connect::{Connection, ServerArgs, seconds};
 use super::json::Object;
-use super::output::{Output, excerpt, note};
+use super::output::{Output, counted, excerpt, note};
 use super::subscribe::{WantedArgs, show, start};
 use super::{Failure, json};
 use crate::api::grpc::pb;
@@ -208,7 +208,7 @@ async fn list(args: &ListArgs, out: &mut Output) -> Result<(), Failure> {
                 (false, true) => "paused",
                 (false, false) => "live",
             };
-            let lag = format!("{} events", consumer.lag_events);
+            let lag = counted(consumer.lag_events, "event");
             let seconds = format!("{:.1}", consumer.lag_seconds);
             let owner = excerpt(&consumer.owner, 40);
             let row = [consumer.name, lag, seconds, state.to_owned(), owner, consumer.cursor];

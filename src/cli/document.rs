@@ -1,7 +1,7 @@
 //! `arrwdb document`: reads, lists and deletes single documents. They are written by `ingest`.
 
 use super::connect::{Connection, ServerArgs};
-use super::output::{Output, excerpt};
+use super::output::{Output, counted, excerpt};
 use super::{Failure, json};
 use crate::api::grpc::pb;
 
@@ -108,7 +108,7 @@ async fn list(args: &ListArgs, out: &mut Output) -> Result<(), Failure> {
                 out.json(&json::document(document, false))?;
                 continue;
             }
-            let chunks = format!("{} chunks", document.num_chunks);
+            let chunks = counted(document.num_chunks.into(), "chunk");
             rows.push(vec![document.id, chunks, excerpt(&document.title, 80)]);
         }
         out.table(&rows)?;

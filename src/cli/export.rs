@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 
 use super::connect::{self, Connection, ServerArgs, seconds};
 use super::exit::{Ended, line};
-use super::output::{Output, is_watched, note};
+use super::output::{Output, counted, is_watched, note};
 use super::retry::{Outage, is_passing};
 use super::{Failure, json, library, shutdown_on_signals};
 use crate::api::grpc::pb::{
@@ -87,7 +87,8 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     bar.finish_and_clear();
     let ExportComplete { total_documents, cursor } = complete?;
     if !args.quiet {
-        note(format_args!("{total_documents} documents; what came after: --cursor {cursor}"));
+        let documents = counted(total_documents, "document");
+        note(format_args!("{documents}; what came after: --cursor {cursor}"));
     }
     Ok(())
 }

@@ -136,6 +136,12 @@ pub(super) fn thousands(digits: &str) -> String {
     grouped
 }
 
+/// How many there are of something: `1 chunk`, `2 000 chunks`.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", thousands(&count.to_string()))
+}
+
 /// A line for people on standard error.
 pub(super) fn note(text: impl Display) {
     // That nobody reads it is no reason to stop.
@@ -150,6 +156,13 @@ pub(super) fn is_watched() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_have_their_plural() {
+        assert_eq!(counted(1, "chunk"), "1 chunk");
+        assert_eq!(counted(0, "chunk"), "0 chunks");
+        assert_eq!(counted(1_234, "document"), "1 234 documents");
+    }
 
     #[test]
     fn texts_stay_on_their_line() {

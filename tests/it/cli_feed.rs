@@ -108,7 +108,7 @@ fn people_see_a_line_for_each_event() {
     let past = run(&server, &["subscribe", "--cursor", "begin", "--until-tail"]).well();
     for words in [
         "library.created    l",
-        "document.added     d0  T0  1 chunks",
+        "document.added     d0  T0  1 chunk\n",
         "batch.completed    20 written",
         "document.updated   d3  U  2 chunks  (before: T3)",
         "document.deleted   d4  T4",

@@ -72,7 +72,7 @@ fn folders_are_read_and_a_second_run_replaces() {
     assert_eq!(ended.code, Some(1), "{ended:#?}");
     assert!(ended.out.starts_with("3 documents written, 3 failed; 3 chunks"), "{ended:#?}");
     for words in [
-        "1 files are of no known format",
+        "left out, for the format is not known: 1 file\n",
         "files/bad.txt \"bad.txt\": invalid-argument: text: is not UTF-8",
         "files/c.ndjson:3 \"no text\": invalid-argument: texts: ",
         "files/blank.md \"blank.md\": invalid-argument: text: must not be blank",

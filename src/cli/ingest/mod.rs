@@ -18,7 +18,7 @@ use self::source::{Format, Plan, READ_AHEAD};
 use self::window::Window;
 use super::connect::{Connection, ServerArgs, seconds};
 use super::exit::Ended;
-use super::output::note;
+use super::output::{counted, note};
 use super::{Failure, library, shutdown_on_signals};
 use crate::api::grpc::pb;
 use crate::types::{Error, Limits, OnConflict};
@@ -88,7 +88,8 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         return Err(Error::invalid(args.paths[0].display().to_string(), detail).into());
     }
     if plan.num_unknown > 0 && !args.how.quiet {
-        note(format_args!("{} files are of no known format, and left out", plan.num_unknown));
+        let unknown = counted(plan.num_unknown as u64, "file");
+        note(format_args!("left out, for the format is not known: {unknown}"));
     }
     let server = Connection::open(&args.server).await?;
     ingest(&server, args.library, plan, &args.how).await

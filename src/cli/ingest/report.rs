@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::super::Failure;
 use super::super::exit::line;
 use super::super::json::{self, Json, Object};
-use super::super::output::{Output, excerpt, is_watched, note, shown, thousands};
+use super::super::output::{Output, counted, excerpt, is_watched, note, shown, thousands};
 use super::window::{Became, Outcome, Totals};
 use crate::api::fault::Fault;
 use crate::types::Error;
@@ -152,7 +152,7 @@ impl Report {
             }
             None => Output::new(),
         };
-        let written = counted(totals.succeeded, "document", "written");
+        let written = counted(totals.succeeded, "document");
         let took = self.began.elapsed();
         let rest = [
             (totals.skipped, "skipped"),
@@ -164,8 +164,8 @@ impl Report {
             .filter(|(count, _)| *count > 0)
             .map(|(count, what)| format!(", {} {what}", thousands(&count.to_string())))
             .collect();
-        let chunks = thousands(&totals.chunks.to_string());
-        out.line(format_args!("{written}{rest}; {chunks} chunks, revision {}", totals.revision))?;
+        let chunks = counted(totals.chunks, "chunk");
+        out.line(format_args!("{written} written{rest}; {chunks}, revision {}", totals.revision))?;
         out.flush()?;
         if !self.quiet {
             let rate = rate(totals.processed(), took);
@@ -175,7 +175,7 @@ impl Report {
     }
 
     fn counts(&self, totals: &Totals) -> String {
-        let processed = counted(totals.processed(), "document", "");
+        let processed = counted(totals.processed(), "document");
         let rate = rate(totals.processed(), self.began.elapsed());
         match totals.failed {
             0 => format!("{processed}, {rate}/s"),
@@ -209,12 +209,6 @@ fn bar(num_bytes_total: Option<u64>) -> Result<ProgressBar, Failure> {
     };
     bar.enable_steady_tick(BAR_INTERVAL);
     Ok(bar)
-}
-
-/// `1 234 documents written`.
-fn counted(count: u64, noun: &str, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} {noun}{plural} {what}", thousands(&count.to_string())).trim_end().to_owned()
 }
 
 fn rate(count: u64, took: Duration) -> String {

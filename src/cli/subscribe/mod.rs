@@ -63,7 +63,11 @@ pub(super) struct Args {
     #[arg(long, conflicts_with_all = ["cursor", "until_tail", "consumer"])]
     snapshot: bool,
     /// Follow as this durable consumer, and acknowledge what was printed
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["library", "event_types", "filter", "cursor", "until_tail"])]
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with_all = ["library", "event_types", "filter", "cursor", "until_tail"]
+    )]
     consumer: Option<String>,
     /// End at the end of the feed, as it is when this begins, instead of waiting for more
     #[arg(long)]

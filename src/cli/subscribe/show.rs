@@ -1,7 +1,7 @@
 //! An event on one line, for people.
 
 use super::super::json::{Json, Object};
-use super::super::output::{excerpt, shown};
+use super::super::output::{counted, excerpt, shown};
 
 /// Characters of a title or a name that are shown.
 const TEXT_SHOWN: usize = 80;
@@ -23,7 +23,7 @@ pub(in crate::cli) fn show(event: &Object) -> String {
     add(&excerpt(event.text("title"), TEXT_SHOWN));
     for (name, value) in event.members() {
         match (name, value) {
-            ("num_chunks", Json::Number(count)) => add(&format!("{count} chunks")),
+            ("num_chunks", Json::Number(count)) => add(&counted(*count, "chunk")),
             ("index", Json::Number(index)) => add(&format!("chunk {index}")),
             ("match", Json::Text(matched)) => add(matched),
             ("reason", Json::Text(reason)) => add(&shown(reason)),
@@ -31,7 +31,7 @@ pub(in crate::cli) fn show(event: &Object) -> String {
             ("total_failed" | "total_skipped", Json::Number(count)) if *count > 0 => {
                 add(&format!("{count} {}", name.trim_start_matches("total_")));
             }
-            ("total_documents", Json::Number(count)) => add(&format!("{count} documents")),
+            ("total_documents", Json::Number(count)) => add(&counted(*count, "document")),
             ("previous_title" | "previous_name", Json::Text(before))
                 if *before != event.text(name.trim_start_matches("previous_")) =>
             {
