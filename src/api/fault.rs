@@ -122,6 +122,20 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// The kind that a slug names; `None` for an unknown one.
+    #[must_use]
+    pub fn kind(slug: &str) -> Option<ErrorKind> {
+        ErrorKind::ALL.into_iter().find(|kind| Self::of(*kind).slug == slug)
+    }
+
+    /// The first kind that shows as a gRPC code: a guess, where there is no slug to know by.
+    #[must_use]
+    pub fn kind_of_code(code: Code) -> Option<ErrorKind> {
+        ErrorKind::ALL.into_iter().find(|kind| Self::of(*kind).code == code)
+    }
+}
+
 /// nginx's code for a client that closed its request; not registered, widely known.
 const CLIENT_CLOSED_REQUEST: StatusCode = match StatusCode::from_u16(499) {
     Ok(status) => status,

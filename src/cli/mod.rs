@@ -2,29 +2,42 @@
 //!
 //! A command is a file here with its `Args` and its `run`, and an arm in [`run`].
 
+mod connect;
+mod consumer;
 mod demo;
+mod document;
+mod exit;
+mod export;
+mod ingest;
+mod json;
+mod library;
+mod output;
+mod retry;
+mod search;
 mod serve;
+mod statistics;
+mod subscribe;
 pub mod verify_feed;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use self::exit::Exit;
 use crate::settings::{LogFormat, Settings};
 
 /// What a command may fail with: told to the user in one line.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Exit status after a second signal, as a shell would give it for SIGINT.
-const EXIT_INTERRUPTED: i32 = 130;
-
 /// A streaming, real-time vector database: stream documents in, search, export and follow them over
 /// gRPC and HTTP.
 #[derive(Debug, Parser)]
-#[command(name = "arrwdb", version, about, max_term_width = 100)]
+#[command(name = "arrwdb", version, about, max_term_width = 100, after_help = exit::HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -37,6 +50,46 @@ enum Command {
     /// Every setting can be given as a flag, as an environment variable (ARRWDB_…) or in a TOML
     /// file; flags win over variables, variables over the file. Logs go to standard error.
     Serve(serve::Args),
+    /// Create, list, read, change and delete libraries
+    #[command(subcommand)]
+    Library(library::Command),
+    /// Read, list and delete documents
+    #[command(subcommand)]
+    Document(document::Command),
+    /// Stream documents in: NDJSON, Markdown and text, files, folders and standard input
+    ///
+    /// Each document is durable and searchable as soon as it counts as written. A connection that
+    /// breaks is made again, and what was not acknowledged is sent again under the same id: nothing
+    /// is lost or doubled. A Markdown or text file's id is its path, so that ingesting it again
+    /// replaces it. Exit status 1 when any document failed.
+    Ingest(ingest::Args),
+    /// Stream an export in; one that is not whole is refused
+    Import(ingest::ImportArgs),
+    /// Write a snapshot of a library as NDJSON, for `import` and for ingest over HTTP
+    ///
+    /// The last line says how many documents there are, and the cursor that following the feed
+    /// from gives exactly what came after. A file gets its name only when all of that is in it.
+    Export(export::Args),
+    /// Print events as they happen, from now or from any place in the past
+    ///
+    /// Resumes by itself when the connection breaks or the server restarts: each event comes once,
+    /// in order. Exit status 4 when events are lost to this reader because the log was trimmed, or
+    /// is another one.
+    Subscribe(subscribe::Args),
+    /// Find the chunks that are nearest to a text
+    Search(search::Args),
+    /// Create, list, read, pull from and move durable consumers
+    #[command(subcommand)]
+    Consumer(consumer::Command),
+    /// Show the feed in numbers, or a library
+    Statistics(statistics::Args),
+    /// Print what makes a shell complete these commands
+    ///
+    /// For bash: `source <(arrwdb completions bash)`.
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
     /// Show arrwdb at work on a real corpus, then stay up to be tried
     ///
     /// Starts a server on a fresh folder, streams in some thousand documents over gRPC while events
@@ -59,22 +112,45 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&error),
+        Err(error) => return exit::tell(&error.into()),
     };
     let end = match cli.command {
         Command::VerifyFeed(args) => return verify_feed::run(&args),
+        Command::Completions { shell } => completions(shell),
         Command::Serve(args) => runtime.block_on(serve::run(args)),
         Command::Demo(args) => runtime.block_on(demo::run(args)),
+        Command::Library(command) => talk(runtime, library::run(command)),
+        Command::Document(command) => talk(runtime, document::run(command)),
+        Command::Ingest(args) => talk(runtime, ingest::run(args)),
+        Command::Import(args) => talk(runtime, ingest::import(args)),
+        Command::Export(args) => talk(runtime, export::run(args)),
+        Command::Subscribe(args) => talk(runtime, subscribe::run(args)),
+        Command::Consumer(command) => talk(runtime, consumer::run(command)),
+        Command::Search(args) => talk(runtime, search::run(args)),
+        Command::Statistics(args) => talk(runtime, statistics::run(args)),
     };
     match end {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&*error),
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => exit::tell(&failure),
     }
 }
 
-fn failed(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("arrwdb: {error}");
-    ExitCode::FAILURE
+/// Prints the completions of a shell.
+fn completions(shell: Shell) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "arrwdb", &mut text);
+    std::io::stdout().write_all(&text).map_err(|error| output::written(&error))
+}
+
+/// Runs a command that talks to a server. Does not wait for a read of standard input that may
+/// never come back.
+fn talk(
+    runtime: Runtime,
+    command: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let end = runtime.block_on(command);
+    runtime.shutdown_background();
+    end
 }
 
 /// Sends logs to standard error from here on, as the settings say.
@@ -104,7 +180,7 @@ fn shutdown_on_signals() -> std::io::Result<CancellationToken> {
         cancelled.cancel();
         let signal = signals.next().await;
         tracing::warn!(signal, "ending at once");
-        std::process::exit(EXIT_INTERRUPTED);
+        std::process::exit(Exit::Interrupted as i32);
     });
     Ok(token)
 }
@@ -152,8 +228,6 @@ impl Signals {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -3,6 +3,9 @@
 #![allow(unreachable_pub, reason = "a test binary is reached from nowhere")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test panics at whatever it does not expect")]
 
+mod cli;
+mod cli_feed;
+mod cli_ingest;
 mod client;
 mod console;
 mod consumers;

@@ -35,7 +35,17 @@ use pb::document_service_server::DocumentServiceServer;
 use pb::event_service_server::EventServiceServer;
 use pb::library_service_server::LibraryServiceServer;
 use pb::search_service_server::SearchServiceServer;
-pub use status::to_status;
+pub use status::{Told, from_status, to_status};
+
+/// The conversions that a client in the same binary needs too.
+pub mod values {
+    pub use super::convert::document::new_document_to_pb;
+    pub use super::convert::event::{event_type_from_pb, event_type_to_pb};
+    pub use super::convert::library::{
+        index_type_from_pb, index_type_to_pb, metric_from_pb, metric_to_pb,
+    };
+    pub use super::convert::{metadata_from_pb, metadata_to_pb, timestamp_from_pb};
+}
 
 /// Full names of the services that are served besides reflection and health.
 pub const SERVICES: [&str; 5] = [

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use tonic::Status;
+use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::pb;
 use crate::api::fault::{Fault, shown_detail};
-use crate::types::Error;
+use crate::types::{Error, ErrorKind, Violation};
 
 /// The domain of `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "arrwdb";
@@ -34,6 +34,51 @@ pub fn to_status(error: &Error) -> Status {
         details.set_retry_info(error.retry_after);
     }
     Status::with_error_details(fault.code, excerpt(shown_detail(error), MESSAGE_BYTES_MAX), details)
+}
+
+/// What a client is told by a failed call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The error, as far as it travelled.
+    pub error: Error,
+    /// Whether arrwdb said so itself. Otherwise it is the connection that failed, or what lies
+    /// between.
+    pub from_server: bool,
+}
+
+/// The error of a status: the opposite of [`to_status`]. A status that arrwdb did not make and
+/// that says no more than that something broke on the way is `unavailable`.
+#[must_use]
+pub fn from_status(status: &Status) -> Told {
+    let details = status.get_error_details();
+    let info = details.error_info().filter(|info| info.domain == DOMAIN);
+    let named =
+        info.and_then(|info| Fault::kind(&info.reason.to_ascii_lowercase().replace('_', "-")));
+    let from_server = named.is_some();
+    let kind = named.unwrap_or_else(|| guess(status.code()));
+    let mut error = Error::new(kind, status.message());
+    let floor = info.and_then(|info| info.metadata.get("floor_cursor"));
+    error.floor = floor.and_then(|floor| floor.parse().ok());
+    error.retry_after = details.retry_info().and_then(|info| info.retry_delay);
+    let violations = details.bad_request().map(|bad| bad.field_violations.as_slice());
+    error.violations = violations
+        .unwrap_or_default()
+        .iter()
+        .map(|one| Violation { field: one.field.clone(), detail: one.description.clone() })
+        .collect();
+    Told { error, from_server }
+}
+
+/// The kind of an error that arrwdb did not name.
+fn guess(code: Code) -> ErrorKind {
+    if matches!(code, Code::Internal | Code::Unknown | Code::Cancelled) {
+        return ErrorKind::Unavailable;
+    }
+    if code == Code::OutOfRange {
+        // How a message beyond the size limit shows.
+        return ErrorKind::TooLarge;
+    }
+    Fault::kind_of_code(code).unwrap_or(ErrorKind::Unavailable)
 }
 
 impl From<Error> for Status {
@@ -77,7 +122,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::types::{Cursor, Epoch, ErrorKind, Revision};
+    use crate::types::{Cursor, Epoch, Revision};
 
     #[test]
     fn a_wrong_field_shows_as_bad_request() {
@@ -116,6 +161,26 @@ mod tests {
         assert_eq!(delay, Some(Duration::from_millis(1_500)));
         assert_eq!(to_pb(&error).retry_after_ms, Some(1_500));
         assert_eq!(to_pb(&error).slug, "unavailable");
+    }
+
+    #[test]
+    fn a_client_reads_the_error_that_was_sent() {
+        let mut expired = Error::new(ErrorKind::CursorExpired, "gone");
+        expired.floor = Some(Cursor::after(Epoch(7), Revision(9)));
+        let passing = Error::unavailable("later").retry_after(Duration::from_millis(1_500));
+        for error in [expired, passing, Error::invalid("k", "must be greater than 0")] {
+            assert_eq!(from_status(&to_status(&error)), Told { error, from_server: true });
+        }
+        for (code, kind) in [
+            (Code::Unknown, ErrorKind::Unavailable),
+            (Code::Internal, ErrorKind::Unavailable),
+            (Code::OutOfRange, ErrorKind::TooLarge),
+            (Code::Unimplemented, ErrorKind::Unimplemented),
+            (Code::DeadlineExceeded, ErrorKind::DeadlineExceeded),
+        ] {
+            let told = from_status(&Status::new(code, "x"));
+            assert_eq!((told.error.kind, told.from_server), (kind, false), "{code:?}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod events;
 mod export;
 mod ingest;
 mod libraries;
-mod ndjson;
+pub mod ndjson;
 mod origin;
 mod params;
 mod path;

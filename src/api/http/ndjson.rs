@@ -21,18 +21,18 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A line that is not blank.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+pub struct Line {
     /// Counted from 1.
-    pub(super) position: u64,
+    pub position: u64,
     /// Without its end; only its start when it is too long.
-    pub(super) bytes: Bytes,
+    pub bytes: Bytes,
     /// Whether it is longer than the limit.
-    pub(super) too_long: bool,
+    pub too_long: bool,
 }
 
 /// Cuts a body into lines. Feed it a piece, take lines until there are none, feed the next.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub struct Lines {
     line_bytes_max: usize,
     /// Lines that ended.
     position: u64,
@@ -45,7 +45,9 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(line_bytes_max: usize) -> Self {
+    /// For lines of at most so many bytes, without their end.
+    #[must_use]
+    pub fn new(line_bytes_max: usize) -> Self {
         Self {
             line_bytes_max,
             position: 0,
@@ -56,13 +58,14 @@ impl Lines {
     }
 
     /// Takes the next piece of the body; the one before must be used up.
-    pub(super) fn feed(&mut self, piece: Bytes) {
+    pub fn feed(&mut self, piece: Bytes) {
         debug_assert!(self.piece.is_empty(), "lines are taken before more is fed");
         self.piece = piece;
     }
 
     /// The next line that has ended and is not blank.
-    pub(super) fn next(&mut self) -> Option<Line> {
+    #[expect(clippy::should_implement_trait, reason = "feeding and taking alternate")]
+    pub fn next(&mut self) -> Option<Line> {
         while let Some(end) = self.piece.iter().position(|byte| *byte == b'\n') {
             let rest = self.piece.split_to(end + 1).slice(..end);
             if let Some(line) = self.end_line(rest) {
@@ -75,7 +78,7 @@ impl Lines {
     }
 
     /// The last line, when the body ended without a newline.
-    pub(super) fn finish(&mut self) -> Option<Line> {
+    pub fn finish(&mut self) -> Option<Line> {
         if self.partial.is_empty() && self.piece.is_empty() {
             return None;
         }
@@ -129,7 +132,7 @@ impl Lines {
 
 /// What a line says.
 #[derive(Debug, PartialEq)]
-pub(super) enum Said {
+pub enum Said {
     /// A document, and whether it comes from an export.
     Document(Box<NewDocument>, bool),
     /// The last line of an export of so many documents.
@@ -145,8 +148,9 @@ pub(super) enum Said {
     },
 }
 
-/// Reads a line.
-pub(super) fn read_line(line: &Line, limits: &Limits) -> Said {
+/// Reads a line; what is wrong with it is told within `limits`.
+#[must_use]
+pub fn read_line(line: &Line, limits: &Limits) -> Said {
     if line.too_long {
         let most = limits.message_bytes_max;
         let error =
@@ -216,7 +220,7 @@ impl<'de> Visitor<'de> for TitleSearch<'_> {
 /// Tells whether exports that came in are whole: each must end with its last line, and that must
 /// count as many documents as came.
 #[derive(Debug, Default)]
-pub(super) struct ExportCheck {
+pub struct ExportCheck {
     seen: u64,
     /// Whether an export's document came since the last end.
     open: bool,
@@ -224,7 +228,8 @@ pub(super) struct ExportCheck {
 }
 
 impl ExportCheck {
-    pub(super) fn see(&mut self, said: &Said) {
+    /// Takes note of the next line.
+    pub fn see(&mut self, said: &Said) {
         match said {
             Said::Document(_, exported) | Said::Rejected { exported, .. } => {
                 self.seen += 1;
@@ -238,7 +243,8 @@ impl ExportCheck {
     }
 
     /// Whether something is missing, should the input end here.
-    pub(super) fn is_truncated(&self) -> bool {
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
         self.truncated || self.open
     }
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::super::Failure;
+use super::super::output::thousands;
 
 /// One line on standard output. That nobody reads it is no reason to stop.
 pub(super) fn say(line: impl Display) {
@@ -71,18 +72,6 @@ pub(super) fn rate(count: usize, duration: Duration) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let rate = count as f64 / duration.as_secs_f64().max(1e-9);
     thousands(&format!("{rate:.0}")) + "/s"
-}
-
-/// Digits in groups of three.
-pub(super) fn thousands(digits: &str) -> String {
-    let mut grouped = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            grouped.push(' ');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 #[cfg(test)]

@@ -12,10 +12,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::Failure;
+use super::super::output::thousands;
 use super::client::{Client, Exported, Found, Ingested};
 use super::corpus;
 use super::follow::{self, Followed};
-use super::report::{Checks, Latencies, millis, rate, say, thousands};
+use super::report::{Checks, Latencies, millis, rate, say};
 use crate::api::grpc::pb::{DocumentInput, ExportComplete};
 
 /// The library that the corpus goes into.

@@ -172,6 +172,8 @@ fn message(object: &Map<String, Value>, sift: &mut Sift<'_>) -> Result<Vec<Item>
 fn event_item(object: &Map<String, Value>, sift: &mut Sift<'_>) -> Result<Option<Item>, String> {
     Ok(Some(match facts::text(object, "type")? {
         "heartbeat" => Item::Bookmark(facts::cursor(object, "id")?),
+        // How `arrwdb subscribe` tells that a snapshot was cut and begins anew.
+        "snapshot.begin" => Item::Connected,
         "snapshot.document" => Item::Document(Box::new(facts::snapshot_document(object)?)),
         "snapshot.end" => Item::SnapshotEnd {
             cursor: facts::cursor(object, "id")?,

@@ -1,9 +1,11 @@
-//! The pages of `clients/`: each command answers what stands below it, and `curl.md` has every path.
+//! The pages of `clients/` and of the command line: each command answers what stands below it, and
+//! `curl.md` has every path.
 //!
 //! With `ARRWDB_WRITE_GOLDEN` set, what differs is written into the page, and the test fails once.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use super::readme::{FOLLOWED, SHOWN};
 use super::{output, tool, tools};
@@ -13,6 +15,8 @@ use crate::harness::{Process, repository};
 const CURL: &str = "clients/curl.md";
 /// grpcurl, and clients of one's own.
 const README: &str = "clients/README.md";
+/// The command line.
+const CLI: &str = "docs/CLI.md";
 /// What a block of commands begins with, and what one of answers does; both end alike.
 const COMMANDS: &str = "```sh\n";
 const ANSWERS: &str = "```text\n";
@@ -132,6 +136,8 @@ fn answers(examples: &[(&str, &str)], server: &Process) -> Vec<String> {
     for programs in ["venv/bin", "node_modules/.bin"] {
         path = format!("{}:{path}", tools().join(programs).display());
     }
+    let binary = Path::new(env!("CARGO_BIN_EXE_arrwdb")).parent().expect("a folder");
+    path = format!("{}:{path}", binary.display());
     let mut shell = tool("bash");
     shell.args(["-euo", "pipefail", "-c", &script]).current_dir(folder.path()).env("PATH", path);
     output(&mut shell).split(NEXT).map(|answer| answer.trim_end().to_owned()).collect()
@@ -205,4 +211,9 @@ fn the_page_of_curl_shows_what_the_paths_answer() {
 #[ignore = "needs grpcurl, buf, protoc-gen-es and Python: run by .ci/run"]
 fn the_page_of_the_clients_shows_what_grpcurl_and_generated_stubs_answer() {
     shows_what_it_says(README);
+}
+
+#[test]
+fn the_page_of_the_command_line_shows_what_commands_print() {
+    shows_what_it_says(CLI);
 }

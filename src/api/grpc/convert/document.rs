@@ -3,8 +3,8 @@
 use super::{mask, metadata_from_pb, metadata_to_pb, renamed, timestamp};
 use crate::api::grpc::pb;
 use crate::types::{
-    Chunk, Document, DocumentId, DocumentPatch, Error, Limits, NewChunk, NewContent, NewDocument,
-    OnConflict, Result,
+    Chunk, Document, DocumentId, DocumentPatch, Error, Limits, Metadata, NewChunk, NewContent,
+    NewDocument, OnConflict, Result,
 };
 
 /// A document's id; `invalid-argument` naming `field`.
@@ -33,6 +33,37 @@ pub(in crate::api::grpc) fn new_document(
         content,
         content_field,
     })
+}
+
+/// A document that is to be written, as a message: the opposite of [`new_document`].
+#[must_use]
+pub fn new_document_to_pb(new: NewDocument) -> pb::DocumentInput {
+    let metadata = |metadata: &Metadata| (!metadata.is_empty()).then(|| metadata_to_pb(metadata));
+    let mut input = pb::DocumentInput {
+        id: new.id.map(|id| id.as_str().to_owned()).unwrap_or_default(),
+        title: new.title,
+        author: new.author,
+        document_type: new.document_type,
+        source_url: new.source_url,
+        tags: new.tags,
+        metadata: metadata(&new.metadata),
+        ..Default::default()
+    };
+    match new.content {
+        NewContent::Text(text) => input.text = Some(text),
+        NewContent::Chunks(chunks) if new.content_field == "texts" => {
+            input.texts = chunks.into_iter().map(|chunk| chunk.text).collect();
+        }
+        NewContent::Chunks(chunks) => {
+            let chunk = |chunk: NewChunk| pb::ChunkInput {
+                text: chunk.text,
+                embedding: chunk.embedding.unwrap_or_default(),
+                metadata: metadata(&chunk.metadata),
+            };
+            input.chunks = chunks.into_iter().map(chunk).collect();
+        }
+    }
+    input
 }
 
 /// What the document says, and the field that said it; none of them is an empty `texts`.
@@ -192,9 +223,7 @@ pub(in crate::api::grpc) fn on_conflict_from_pb(number: i32) -> Result<OnConflic
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{
-        ChunkHead, ChunkId, DocumentHead, Metadata, Metric, Revision, Timestamp, Vector,
-    };
+    use crate::types::{ChunkHead, ChunkId, DocumentHead, Metric, Revision, Timestamp, Vector};
 
     fn metadata(text: &str) -> Metadata {
         let object = serde_json::from_str(text).expect("an object");
@@ -258,6 +287,21 @@ mod tests {
         });
         assert_eq!(new.content, NewContent::Chunks(chunks.collect()));
         assert_eq!(new.content_field, "chunks");
+    }
+
+    #[test]
+    fn what_is_to_be_written_survives_the_message() {
+        let exported = new_document(document_to_input(document()), &Limits::default());
+        let text = NewDocument {
+            content: NewContent::Text("x".to_owned()),
+            content_field: "text",
+            ..NewDocument::titled("t", Vec::new())
+        };
+        let texts = NewDocument::titled("t", vec!["a".to_owned(), String::new()]);
+        for new in [exported.expect("valid"), text, texts] {
+            let back = new_document(new_document_to_pb(new.clone()), &Limits::default());
+            assert_eq!(back, Ok(new));
+        }
     }
 
     #[test]

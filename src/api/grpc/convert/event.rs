@@ -153,7 +153,9 @@ fn batch_event(counts: &BatchCounts) -> pb::BatchEvent {
     }
 }
 
-pub(super) fn event_type_to_pb(event_type: EventType) -> pb::EventType {
+/// A type of event as a number of the message.
+#[must_use]
+pub fn event_type_to_pb(event_type: EventType) -> pb::EventType {
     match event_type {
         EventType::LibraryCreated => pb::EventType::LibraryCreated,
         EventType::LibraryUpdated => pb::EventType::LibraryUpdated,
@@ -175,7 +177,8 @@ pub(super) fn event_types_from_pb(numbers: &[i32]) -> Result<Vec<EventType>> {
     numbers.iter().map(|number| event_type_from_pb(*number)).collect()
 }
 
-fn event_type_from_pb(number: i32) -> Result<EventType> {
+/// A type of event from its number; `invalid-argument` for an unknown one.
+pub fn event_type_from_pb(number: i32) -> Result<EventType> {
     let known = EventType::ALL.iter().copied();
     known
         .into_iter()

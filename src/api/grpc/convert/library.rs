@@ -90,8 +90,9 @@ pub(in crate::api::grpc) fn embedder_to_pb(embedder: &EmbedderRef) -> pb::Embedd
     pb::Embedder { id: embedder.id.clone(), sha256: embedder.sha256.clone() }
 }
 
-/// A metric.
-pub(in crate::api::grpc) fn metric_to_pb(metric: Metric) -> pb::Metric {
+/// A metric as a number of the message.
+#[must_use]
+pub fn metric_to_pb(metric: Metric) -> pb::Metric {
     match metric {
         Metric::Cosine => pb::Metric::Cosine,
         Metric::Dot => pb::Metric::Dot,
@@ -99,7 +100,8 @@ pub(in crate::api::grpc) fn metric_to_pb(metric: Metric) -> pb::Metric {
     }
 }
 
-fn metric_from_pb(number: i32) -> Result<Metric> {
+/// A metric from its number; none stands for cosine. `invalid-argument` for an unknown one.
+pub fn metric_from_pb(number: i32) -> Result<Metric> {
     match pb::Metric::try_from(number) {
         Ok(pb::Metric::Unspecified | pb::Metric::Cosine) => Ok(Metric::Cosine),
         Ok(pb::Metric::Dot) => Ok(Metric::Dot),
@@ -108,8 +110,9 @@ fn metric_from_pb(number: i32) -> Result<Metric> {
     }
 }
 
-/// A kind of index.
-pub(in crate::api::grpc) fn index_type_to_pb(index_type: IndexType) -> pb::IndexType {
+/// A kind of index as a number of the message.
+#[must_use]
+pub fn index_type_to_pb(index_type: IndexType) -> pb::IndexType {
     match index_type {
         IndexType::Auto => pb::IndexType::Auto,
         IndexType::Flat => pb::IndexType::Flat,
@@ -117,7 +120,8 @@ pub(in crate::api::grpc) fn index_type_to_pb(index_type: IndexType) -> pb::Index
     }
 }
 
-fn index_type_from_pb(number: i32) -> Result<IndexType> {
+/// A kind of index from its number; none stands for auto. `invalid-argument` for an unknown one.
+pub fn index_type_from_pb(number: i32) -> Result<IndexType> {
     match pb::IndexType::try_from(number) {
         Ok(pb::IndexType::Unspecified | pb::IndexType::Auto) => Ok(IndexType::Auto),
         Ok(pb::IndexType::Flat) => Ok(IndexType::Flat),

@@ -60,7 +60,7 @@ pub(super) fn renamed(mut error: Error, field: &str) -> Error {
     error
 }
 
-/// A moment.
+/// A moment as a message.
 pub(super) fn timestamp(moment: Timestamp) -> prost_types::Timestamp {
     let micros = moment.micros();
     let nanos = (micros % 1_000_000) * 1_000;
@@ -70,8 +70,18 @@ pub(super) fn timestamp(moment: Timestamp) -> prost_types::Timestamp {
     }
 }
 
+/// A moment from a message; whole microseconds, an absent one and one before 1970 is 1970.
+#[must_use]
+pub fn timestamp_from_pb(moment: Option<prost_types::Timestamp>) -> Timestamp {
+    let moment = moment.unwrap_or_default();
+    let seconds = u64::try_from(moment.seconds).unwrap_or(0);
+    let nanos = u64::try_from(moment.nanos).unwrap_or(0);
+    Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(nanos / 1_000))
+}
+
 /// Metadata as a message; empty metadata is an empty message.
-pub(super) fn metadata_to_pb(metadata: &Metadata) -> Struct {
+#[must_use]
+pub fn metadata_to_pb(metadata: &Metadata) -> Struct {
     if metadata.is_empty() {
         return Struct::default();
     }
@@ -98,11 +108,7 @@ fn value_to_pb(value: Json) -> Value {
 }
 
 /// Metadata from a message, absent meaning empty; faults name `field`.
-pub(super) fn metadata_from_pb(
-    field: &str,
-    message: Option<Struct>,
-    limits: &Limits,
-) -> Result<Metadata> {
+pub fn metadata_from_pb(field: &str, message: Option<Struct>, limits: &Limits) -> Result<Metadata> {
     match message {
         Some(message) if !message.fields.is_empty() => {
             Metadata::new(field, object_from_pb(field, message)?, limits)
@@ -188,6 +194,7 @@ mod tests {
             let nanos = u64::try_from(moment.nanos).expect("positive");
             prop_assert!(nanos < 1_000_000_000);
             prop_assert_eq!(seconds * 1_000_000 + nanos / 1_000, micros);
+            prop_assert_eq!(timestamp_from_pb(Some(moment)).micros(), micros);
         }
     }
 
