@@ -49,6 +49,29 @@ pub enum ErrorKind {
     Internal,
 }
 
+impl ErrorKind {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 17] = [
+        Self::InvalidArgument,
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::Conflict,
+        Self::FailedPrecondition,
+        Self::TooLarge,
+        Self::ResourceExhausted,
+        Self::CursorExpired,
+        Self::CursorUnknown,
+        Self::Unavailable,
+        Self::DeadlineExceeded,
+        Self::Cancelled,
+        Self::Unauthenticated,
+        Self::PermissionDenied,
+        Self::Unimplemented,
+        Self::Corrupt,
+        Self::Internal,
+    ];
+}
+
 /// One field of a request that is wrong, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {

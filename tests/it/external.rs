@@ -7,6 +7,7 @@
 
 mod curl;
 mod grpcurl;
+mod openapi;
 mod pages;
 mod readme;
 mod scripts;
