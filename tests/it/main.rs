@@ -18,6 +18,7 @@ mod feed_filter;
 mod feed_snapshot;
 mod feed_stress;
 mod feed_verify;
+mod grpc_docs;
 mod grpc_wire;
 mod harness;
 mod ledger;
