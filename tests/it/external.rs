@@ -11,6 +11,7 @@ mod openapi;
 mod pages;
 mod readme;
 mod scripts;
+mod tutorials;
 mod typescript;
 
 use std::ffi::OsStr;

@@ -25,6 +25,7 @@ mod ledger;
 mod libraries;
 mod lifecycle;
 mod limits;
+mod links;
 mod metrics;
 mod parity;
 mod pressure;
