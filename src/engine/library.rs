@@ -6,8 +6,8 @@ use super::state::LibraryState;
 use super::writer::{Command, Outcome};
 use super::{Engine, ReadAt};
 use crate::types::{
-    ChangeKind, Error, Library, LibraryCounts, LibraryName, LibraryPatch, LibraryRef, NewLibrary,
-    Page, PageRequest, RequestId, Result, Revision,
+    ChangeKind, Error, ErrorKind, Library, LibraryCounts, LibraryName, LibraryPatch, LibraryRef,
+    NewLibrary, Page, PageRequest, RequestId, Result, Revision,
 };
 
 /// A library with what is in it.
@@ -45,7 +45,8 @@ impl From<&LibraryState> for LibraryView {
 impl Engine {
     /// Creates a library; the write is durable when this answers. `already-exists` when the name
     /// is taken, `resource-exhausted` at `limits.libraries_max`. With a `request_id` that made a
-    /// library before, gives that library as it is now.
+    /// library before, gives that library as it is now; `failed-precondition` when it is deleted
+    /// since.
     pub async fn create_library(
         &self,
         new: NewLibrary,
@@ -59,7 +60,14 @@ impl Engine {
             Outcome::Remembered(revision, request) => {
                 let reference = LibraryRef::Id(request.library_id);
                 let at = ReadAt { min_revision: Some(revision), timeout: None };
-                self.get_library(&reference, at).await
+                self.get_library(&reference, at).await.map_err(|error| {
+                    if error.kind != ErrorKind::NotFound {
+                        return error;
+                    }
+                    let id = &request.request_id;
+                    let detail = format!("request {id} made a library that is deleted since");
+                    Error::new(ErrorKind::FailedPrecondition, detail)
+                })
             }
             written @ (Outcome::Written { .. } | Outcome::Exists(_)) => library_written(written),
         }

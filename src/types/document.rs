@@ -165,6 +165,9 @@ pub enum OnConflict {
 }
 
 impl OnConflict {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Replace, Self::Skip, Self::Fail];
+
     /// Its name in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -177,7 +180,7 @@ impl OnConflict {
 
     /// By its name in JSON; `invalid-argument` naming `on_conflict` otherwise.
     pub fn parse(text: &str) -> Result<Self> {
-        [Self::Replace, Self::Skip, Self::Fail]
+        Self::ALL
             .into_iter()
             .find(|choice| choice.name() == text)
             .ok_or_else(|| Error::invalid("on_conflict", "must be replace, skip or fail"))

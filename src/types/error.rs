@@ -50,7 +50,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// All of them.
+    /// All of them, in the order of the documentation.
     pub const ALL: [Self; 17] = [
         Self::InvalidArgument,
         Self::NotFound,

@@ -22,6 +22,9 @@ pub enum Metric {
 }
 
 impl Metric {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Cosine, Self::Dot, Self::L2];
+
     /// Its name in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -34,7 +37,7 @@ impl Metric {
 
     /// By its name in JSON; `invalid-argument` naming `metric` otherwise.
     pub fn parse(text: &str) -> Result<Self> {
-        [Self::Cosine, Self::Dot, Self::L2]
+        Self::ALL
             .into_iter()
             .find(|metric| metric.name() == text)
             .ok_or_else(|| Error::invalid("metric", "must be cosine, dot or l2"))
@@ -63,6 +66,9 @@ pub enum IndexType {
 }
 
 impl IndexType {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Flat, Self::Hnsw];
+
     /// Its name in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -75,7 +81,7 @@ impl IndexType {
 
     /// By its name in JSON; `invalid-argument` naming `index_type` otherwise.
     pub fn parse(text: &str) -> Result<Self> {
-        [Self::Auto, Self::Flat, Self::Hnsw]
+        Self::ALL
             .into_iter()
             .find(|kind| kind.name() == text)
             .ok_or_else(|| Error::invalid("index_type", "must be auto, flat or hnsw"))

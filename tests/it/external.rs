@@ -8,9 +8,11 @@
 mod console;
 mod curl;
 mod grpcurl;
+mod openapi;
 mod pages;
 mod readme;
 mod scripts;
+mod tutorials;
 mod typescript;
 
 use std::ffi::OsStr;

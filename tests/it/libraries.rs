@@ -241,6 +241,9 @@ async fn a_retried_create_gets_the_first_answer_even_after_a_restart() {
     let server = Server::open(folder.path(), |_| {}).await;
     let http = Http::of(&server);
     assert_eq!(create(http.clone()).await, first);
+    http.delete("/v1/libraries/a").await.ok();
+    let late = http.post("/v1/libraries?request_id=once", json!({"name": "a"})).await.fault();
+    assert_eq!(late.slug, "failed-precondition", "what it made is not there any more");
     drop(http);
     server.stop().await;
 }

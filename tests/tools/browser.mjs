@@ -6,7 +6,8 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import readline from "node:readline";
 
-import { bundlePage, load } from "./generate.mjs";
+import { launch } from "./chromium.mjs";
+import { bundlePage } from "./generate.mjs";
 
 const DEADLINE_MS = 60_000;
 const JSON_TYPE = { "content-type": "application/json" };
@@ -228,13 +229,7 @@ const scenarios = {
 };
 
 const [scenario, ...rest] = process.argv.slice(2);
-const browser = await load("playwright-core").chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-  ],
-});
+const browser = await launch();
 try {
   const page = await browser.newPage();
   page.setDefaultTimeout(DEADLINE_MS);

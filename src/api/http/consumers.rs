@@ -9,6 +9,10 @@ use super::body::{JsonBody, OptionalJsonBody};
 use super::dto::consumer::{
     AcknowledgeIn, ConsumerIn, ConsumerOut, ConsumersOut, Gone, PullIn, PulledOut, SeekIn,
 };
+use super::openapi::faults::{
+    ConsumerFaults, CreateConsumerFaults, FindFaults, OwnerFaults, ServerFaults,
+};
+use super::openapi::params::{ConsumerParam, PageParams, RequestIdParams};
 use super::params::Params;
 use super::path::ConsumerPath;
 use super::problem::Problem;
@@ -38,6 +42,16 @@ pub(super) fn follow_request(params: &mut Params) -> Result<Option<FollowRequest
     Ok(Some(FollowRequest { name, generation, owner }))
 }
 
+/// Create a durable consumer
+#[utoipa::path(
+    post,
+    path = "/v1/consumers",
+    operation_id = "create_consumer",
+    tag = "consumers",
+    params(RequestIdParams),
+    request_body = ConsumerIn,
+    responses((status = 201, description = "As created.", body = ConsumerOut<'_>), CreateConsumerFaults)
+)]
 pub(super) async fn create(
     State(state): State<HttpState>,
     headers: HeaderMap,
@@ -50,6 +64,15 @@ pub(super) async fn create(
     Ok(shown(StatusCode::CREATED, &view))
 }
 
+/// List the durable consumers
+#[utoipa::path(
+    get,
+    path = "/v1/consumers",
+    operation_id = "list_consumers",
+    tag = "consumers",
+    params(PageParams),
+    responses((status = 200, description = "A page, by name.", body = ConsumersOut<'_>), ServerFaults)
+)]
 pub(super) async fn list(State(state): State<HttpState>, mut params: Params) -> Reply {
     let page = params.page(state.engine.limits())?;
     params.finish()?;
@@ -57,6 +80,15 @@ pub(super) async fn list(State(state): State<HttpState>, mut params: Params) -> 
     Ok(json(StatusCode::OK, &ConsumersOut::from(&page)))
 }
 
+/// Read a durable consumer, and how far it is behind
+#[utoipa::path(
+    get,
+    path = "/v1/consumers/{consumer}",
+    operation_id = "get_consumer",
+    tag = "consumers",
+    params(ConsumerParam),
+    responses((status = 200, description = "As it is now.", body = ConsumerOut<'_>), FindFaults)
+)]
 pub(super) async fn read(
     State(state): State<HttpState>,
     ConsumerPath(name): ConsumerPath,
@@ -66,6 +98,18 @@ pub(super) async fn read(
     Ok(shown(StatusCode::OK, &state.engine.get_consumer(&name).await?))
 }
 
+/// Pull the next events that are not acknowledged
+///
+/// Without a `generation` it takes the consumer over: the answer has the one to go on with.
+#[utoipa::path(
+    post,
+    path = "/v1/consumers/{consumer}/pull",
+    operation_id = "pull_events",
+    tag = "consumers",
+    params(ConsumerParam),
+    request_body = Option<PullIn>,
+    responses((status = 200, description = "The events.", body = PulledOut<'_>), OwnerFaults)
+)]
 pub(super) async fn pull(
     State(state): State<HttpState>,
     ConsumerPath(name): ConsumerPath,
@@ -78,6 +122,18 @@ pub(super) async fn pull(
     Ok(json(StatusCode::OK, &PulledOut::from(&pulled)))
 }
 
+/// Acknowledge what is dealt with
+///
+/// Durable when it is answered, and cumulative; one that comes late changes nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/consumers/{consumer}/acknowledge",
+    operation_id = "acknowledge_events",
+    tag = "consumers",
+    params(ConsumerParam),
+    request_body = AcknowledgeIn,
+    responses((status = 200, description = "As it is now.", body = ConsumerOut<'_>), OwnerFaults)
+)]
 pub(super) async fn acknowledge(
     State(state): State<HttpState>,
     ConsumerPath(name): ConsumerPath,
@@ -90,6 +146,18 @@ pub(super) async fn acknowledge(
     Ok(shown(StatusCode::OK, &view))
 }
 
+/// Move a durable consumer forwards or back
+///
+/// Its owner becomes stale.
+#[utoipa::path(
+    post,
+    path = "/v1/consumers/{consumer}/seek",
+    operation_id = "seek_consumer",
+    tag = "consumers",
+    params(ConsumerParam),
+    request_body = SeekIn,
+    responses((status = 200, description = "As it is now.", body = ConsumerOut<'_>), OwnerFaults)
+)]
 pub(super) async fn seek(
     State(state): State<HttpState>,
     ConsumerPath(name): ConsumerPath,
@@ -101,6 +169,17 @@ pub(super) async fn seek(
     Ok(shown(StatusCode::OK, &view))
 }
 
+/// Pause a durable consumer
+///
+/// It gives nothing out, and keeps its place.
+#[utoipa::path(
+    post,
+    path = "/v1/consumers/{consumer}/pause",
+    operation_id = "pause_consumer",
+    tag = "consumers",
+    params(ConsumerParam),
+    responses((status = 200, description = "As it is now.", body = ConsumerOut<'_>), ConsumerFaults)
+)]
 pub(super) async fn pause(
     State(state): State<HttpState>,
     ConsumerPath(name): ConsumerPath,
@@ -110,6 +189,15 @@ pub(super) async fn pause(
     Ok(shown(StatusCode::OK, &state.engine.pause_consumer(&name, true).await?))
 }
 
+/// Resume a durable consumer
+#[utoipa::path(
+    post,
+    path = "/v1/consumers/{consumer}/resume",
+    operation_id = "resume_consumer",
+    tag = "consumers",
+    params(ConsumerParam),
+    responses((status = 200, description = "As it is now.", body = ConsumerOut<'_>), ConsumerFaults)
+)]
 pub(super) async fn resume(
     State(state): State<HttpState>,
     ConsumerPath(name): ConsumerPath,
@@ -119,6 +207,15 @@ pub(super) async fn resume(
     Ok(shown(StatusCode::OK, &state.engine.pause_consumer(&name, false).await?))
 }
 
+/// Delete a durable consumer
+#[utoipa::path(
+    delete,
+    path = "/v1/consumers/{consumer}",
+    operation_id = "delete_consumer",
+    tag = "consumers",
+    params(ConsumerParam),
+    responses((status = 200, description = "It is deleted.", body = Gone), ConsumerFaults)
+)]
 pub(super) async fn delete(
     State(state): State<HttpState>,
     ConsumerPath(name): ConsumerPath,

@@ -8,6 +8,10 @@ use super::HttpState;
 use super::body::JsonBody;
 use super::dto::document::{DocumentIn, DocumentOut, DocumentPatchIn, DocumentsOut};
 use super::dto::{Revised, Shown};
+use super::openapi::faults::{ChangeFaults, CreateInFaults, DeleteFaults, ReadOneFaults};
+use super::openapi::params::{
+    DocumentParam, ExpectedParams, LibraryParam, PageParams, ReadParams, RequestIdParams,
+};
 use super::params::Params;
 use super::path::{DocumentPath, LibraryPath};
 use super::problem::Problem;
@@ -20,6 +24,22 @@ fn shown(status: StatusCode, document: &Document) -> Response {
     json_at(status, document.head.revision, &DocumentOut::new(document, true))
 }
 
+/// Create a document
+///
+/// A `title`, and one of `text` (split by the server), `texts` (the chunks) and `chunks`.
+#[utoipa::path(
+    post,
+    path = "/v1/libraries/{library}/documents",
+    operation_id = "create_document",
+    tag = "documents",
+    params(LibraryParam, RequestIdParams),
+    request_body = DocumentIn,
+    responses(
+        (status = 201, description = "As created.", body = DocumentOut<'_>,
+            headers(("ETag" = String, description = "Its revision, for `If-Match`."))),
+        CreateInFaults,
+    )
+)]
 pub(super) async fn create(
     State(state): State<HttpState>,
     LibraryPath(library): LibraryPath,
@@ -34,6 +54,24 @@ pub(super) async fn create(
     Ok(shown(StatusCode::CREATED, &document))
 }
 
+/// List the documents of a library
+#[utoipa::path(
+    get,
+    path = "/v1/libraries/{library}/documents",
+    operation_id = "list_documents",
+    tag = "documents",
+    params(
+        LibraryParam,
+        PageParams,
+        ("include_chunks" = Option<bool>, Query, nullable = false,
+            description = "Whether the documents come with their chunks (`false`)."),
+        ReadParams,
+    ),
+    responses(
+        (status = 200, description = "A page, in the order of their creation.", body = DocumentsOut<'_>),
+        ReadOneFaults,
+    )
+)]
 pub(super) async fn list(
     State(state): State<HttpState>,
     LibraryPath(library): LibraryPath,
@@ -46,6 +84,19 @@ pub(super) async fn list(
     Ok(json(StatusCode::OK, &DocumentsOut::new(&page, include_chunks)))
 }
 
+/// Read a document with its chunks
+#[utoipa::path(
+    get,
+    path = "/v1/libraries/{library}/documents/{document}",
+    operation_id = "get_document",
+    tag = "documents",
+    params(LibraryParam, DocumentParam, ReadParams),
+    responses(
+        (status = 200, description = "As it is.", body = DocumentOut<'_>,
+            headers(("ETag" = String, description = "Its revision, for `If-Match`."))),
+        ReadOneFaults,
+    )
+)]
 pub(super) async fn read(
     State(state): State<HttpState>,
     DocumentPath(library, id): DocumentPath,
@@ -57,6 +108,22 @@ pub(super) async fn read(
     Ok(shown(StatusCode::OK, &document))
 }
 
+/// Change a document
+///
+/// Any field but `id`; `text`, `texts` or `chunks` replace all chunks.
+#[utoipa::path(
+    patch,
+    path = "/v1/libraries/{library}/documents/{document}",
+    operation_id = "update_document",
+    tag = "documents",
+    params(LibraryParam, DocumentParam, ExpectedParams),
+    request_body = DocumentPatchIn,
+    responses(
+        (status = 200, description = "As changed.", body = DocumentOut<'_>,
+            headers(("ETag" = String, description = "Its new revision, for `If-Match`."))),
+        ChangeFaults,
+    )
+)]
 pub(super) async fn update(
     State(state): State<HttpState>,
     DocumentPath(library, id): DocumentPath,
@@ -71,6 +138,15 @@ pub(super) async fn update(
     Ok(shown(StatusCode::OK, &document))
 }
 
+/// Delete a document with its chunks
+#[utoipa::path(
+    delete,
+    path = "/v1/libraries/{library}/documents/{document}",
+    operation_id = "delete_document",
+    tag = "documents",
+    params(LibraryParam, DocumentParam, ExpectedParams),
+    responses((status = 200, description = "It is deleted.", body = Revised), DeleteFaults)
+)]
 pub(super) async fn delete(
     State(state): State<HttpState>,
     DocumentPath(library, id): DocumentPath,

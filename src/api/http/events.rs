@@ -7,7 +7,10 @@ use axum::response::Response;
 use tokio_util::sync::CancellationToken;
 
 use super::dto::event::{EventStatisticsOut, EventsOut, event_types};
+use super::dto::event_schema::StreamedEvent;
 use super::dto::renamed;
+use super::openapi::faults::{EventsFaults, ReadFaults, StreamFaults};
+use super::openapi::params::{EventsParams, ReadParams};
 use super::params::{Params, header_strict, header_text};
 use super::problem::Problem;
 use super::reply::{event_stream, json};
@@ -17,6 +20,36 @@ use crate::engine::changes::{EventsRequest, FeedPiece, Subscription};
 use crate::engine::snapshot::Snapshot;
 use crate::types::{ErrorKind, Filter, FilterScope, Limits, Result, StartAt, Timestamp};
 
+/// Follow the feed
+///
+/// As it happens, from `now` unless a cursor is given. `snapshot` begins with the documents that are
+/// there; `library_id` must name a library then, and `cursor` be absent. `consumer` follows as a
+/// durable consumer, which excludes all else but `owner` and `generation`. A browser's `EventSource`
+/// is told of a lost cursor by a `stream.error`, since it cannot read a problem.
+#[utoipa::path(
+    get,
+    path = "/v1/events/stream",
+    operation_id = "follow_events",
+    tag = "events",
+    params(
+        EventsParams,
+        ("snapshot" = Option<bool>, Query, nullable = false,
+            description = "Whether to begin with the documents that are there (`false`)."),
+        ("consumer" = Option<String>, Query, nullable = false,
+            description = "Follows as this durable consumer, and takes it over."),
+        ("owner" = Option<String>, Query, nullable = false,
+            description = "What a new owner calls itself, for people."),
+        ("generation" = Option<u64>, Query, nullable = false,
+            description = "Takes the consumer over only if it is still at this one."),
+        ("Last-Event-ID" = Option<String>, Header, nullable = false,
+            description = "Where to go on; goes before `cursor`."),
+    ),
+    responses(
+        (status = 200, description = "The events.",
+            content(("text/event-stream", item_schema = StreamedEvent<'_>))),
+        StreamFaults,
+    )
+)]
 pub(super) async fn stream(
     State(state): State<HttpState>,
     version: Version,
@@ -153,6 +186,23 @@ async fn follow(
     }
 }
 
+/// Read past events
+///
+/// From `begin` unless a cursor is given. A page may have few events or none where few pass the
+/// filter, and yet its `next_cursor` goes on.
+#[utoipa::path(
+    get,
+    path = "/v1/events",
+    operation_id = "list_events",
+    tag = "events",
+    params(
+        EventsParams,
+        ("limit" = Option<u64>, Query, nullable = false,
+            description = "Most events: 100 when absent or 0; at most 1 000."),
+        ReadParams,
+    ),
+    responses((status = 200, description = "A page.", body = EventsOut<'_>), EventsFaults)
+)]
 pub(super) async fn list(
     State(state): State<HttpState>,
     mut params: Params,
@@ -165,6 +215,18 @@ pub(super) async fn list(
     Ok(json(StatusCode::OK, &EventsOut(&page)))
 }
 
+/// The feed in numbers
+#[utoipa::path(
+    get,
+    path = "/v1/events/statistics",
+    operation_id = "get_event_statistics",
+    tag = "events",
+    params(ReadParams),
+    responses(
+        (status = 200, description = "Since the server started.", body = EventStatisticsOut),
+        ReadFaults,
+    )
+)]
 pub(super) async fn statistics(
     State(state): State<HttpState>,
     mut params: Params,

@@ -4,9 +4,11 @@ use axum::extract::State;
 use axum::response::Response;
 use tokio_util::sync::CancellationToken;
 
-use super::dto::document::DocumentLine;
+use super::dto::document::{DocumentLine, ExportLine};
 use super::dto::ingest::ClosingLine;
 use super::dto::{Shown, write_line};
+use super::openapi::faults::ReadOneFaults;
+use super::openapi::params::{LibraryParam, ReadParams};
 use super::params::Params;
 use super::path::LibraryPath;
 use super::problem::Problem;
@@ -18,6 +20,27 @@ use crate::types::{Document, Error, Result};
 /// Bytes that the lines of a page may well take: saves growing step by step.
 const PAGE_BYTES: usize = 3 << 19;
 
+/// Stream a library out
+///
+/// A snapshot, in the shape that an ingest takes. Without its last line it is not whole. The events
+/// behind the `cursor` of that are exactly what came after it.
+#[utoipa::path(
+    get,
+    path = "/v1/libraries/{library}/documents/stream",
+    operation_id = "export_documents",
+    tag = "documents",
+    params(
+        LibraryParam,
+        ("include_embeddings" = Option<bool>, Query, nullable = false,
+            description = "Whether the chunks have their vectors (`false`)."),
+        ReadParams,
+    ),
+    responses(
+        (status = 200, description = "A document a line, then the last line.",
+            content(("application/x-ndjson", item_schema = ExportLine<'_>))),
+        ReadOneFaults,
+    )
+)]
 pub(super) async fn export(
     State(state): State<HttpState>,
     LibraryPath(library): LibraryPath,

@@ -21,9 +21,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::body::{INLINE_BYTES_MAX, broken_off, check_content_type};
+use super::dto::document::DocumentIn;
 use super::dto::ingest::StatusLine;
 use super::dto::write_line;
 use super::ndjson::{ExportCheck, Line, Lines, Said, read_line};
+use super::openapi::faults::IngestFaults;
+use super::openapi::params::LibraryParam;
 use super::params::Params;
 use super::path::LibraryPath;
 use super::problem::Problem;
@@ -67,6 +70,33 @@ impl Report {
     }
 }
 
+/// Stream documents in
+///
+/// A document a line, a body of any length, sent as slowly as you like; what became of each line is
+/// told while you are still sending. A bad line fails alone, with its number. An answer without its
+/// `summary` is not finished: what was `completed` is written. The last line of an export is
+/// understood, and an export without one is reported as `truncated`.
+#[utoipa::path(
+    post,
+    path = "/v1/libraries/{library}/documents/stream",
+    operation_id = "ingest_documents",
+    tag = "documents",
+    params(
+        LibraryParam,
+        ("on_conflict" = Option<String>, Query, nullable = false,
+            description = "What it does to one of the same id: `replace` (the default), `skip`, `fail`."),
+        ("report" = Option<String>, Query, nullable = false,
+            description = "What is told: `all` (the default), `failures`, `summary`."),
+    ),
+    request_body(content(
+        ("application/x-ndjson", item_schema = DocumentIn),
+    ), description = "One document a line."),
+    responses(
+        (status = 200, description = "What became of each line, then a summary.",
+            content(("application/x-ndjson", item_schema = StatusLine<'_>))),
+        IngestFaults,
+    )
+)]
 pub(super) async fn ingest(
     State(state): State<HttpState>,
     LibraryPath(library): LibraryPath,

@@ -10,6 +10,10 @@ use super::dto::library::{
     LibrariesOut, LibraryIn, LibraryOut, LibraryPatchIn, LibraryStatisticsOut,
 };
 use super::dto::{Revised, Shown};
+use super::openapi::faults::{ChangeFaults, CreateFaults, DeleteFaults, ReadFaults, ReadOneFaults};
+use super::openapi::params::{
+    ExpectedParams, LibraryParam, PageParams, ReadParams, RequestIdParams,
+};
 use super::params::Params;
 use super::path::LibraryPath;
 use super::problem::Problem;
@@ -23,6 +27,22 @@ fn shown(status: StatusCode, view: &LibraryView) -> Response {
     json_at(status, view.library.revision, &LibraryOut::from(view))
 }
 
+/// Create a library
+///
+/// `name` is all that is needed.
+#[utoipa::path(
+    post,
+    path = "/v1/libraries",
+    operation_id = "create_library",
+    tag = "libraries",
+    params(RequestIdParams),
+    request_body = LibraryIn,
+    responses(
+        (status = 201, description = "As created.", body = LibraryOut<'_>,
+            headers(("ETag" = String, description = "Its revision, for `If-Match`."))),
+        CreateFaults,
+    )
+)]
 pub(super) async fn create(
     State(state): State<HttpState>,
     headers: HeaderMap,
@@ -36,6 +56,15 @@ pub(super) async fn create(
     Ok(shown(StatusCode::CREATED, &view))
 }
 
+/// List the libraries
+#[utoipa::path(
+    get,
+    path = "/v1/libraries",
+    operation_id = "list_libraries",
+    tag = "libraries",
+    params(PageParams, ReadParams),
+    responses((status = 200, description = "A page, by name.", body = LibrariesOut<'_>), ReadFaults)
+)]
 pub(super) async fn list(State(state): State<HttpState>, mut params: Params) -> Reply {
     let (page, at) = (params.page(state.engine.limits())?, params.read_at()?);
     params.finish()?;
@@ -43,6 +72,19 @@ pub(super) async fn list(State(state): State<HttpState>, mut params: Params) -> 
     Ok(json(StatusCode::OK, &LibrariesOut::from(&page)))
 }
 
+/// Read a library
+#[utoipa::path(
+    get,
+    path = "/v1/libraries/{library}",
+    operation_id = "get_library",
+    tag = "libraries",
+    params(LibraryParam, ReadParams),
+    responses(
+        (status = 200, description = "As it is.", body = LibraryOut<'_>,
+            headers(("ETag" = String, description = "Its revision, for `If-Match`."))),
+        ReadOneFaults,
+    )
+)]
 pub(super) async fn read(
     State(state): State<HttpState>,
     LibraryPath(library): LibraryPath,
@@ -54,6 +96,20 @@ pub(super) async fn read(
     Ok(shown(StatusCode::OK, &view))
 }
 
+/// Change a library
+#[utoipa::path(
+    patch,
+    path = "/v1/libraries/{library}",
+    operation_id = "update_library",
+    tag = "libraries",
+    params(LibraryParam, ExpectedParams),
+    request_body = LibraryPatchIn,
+    responses(
+        (status = 200, description = "As changed.", body = LibraryOut<'_>,
+            headers(("ETag" = String, description = "Its new revision, for `If-Match`."))),
+        ChangeFaults,
+    )
+)]
 pub(super) async fn update(
     State(state): State<HttpState>,
     LibraryPath(library): LibraryPath,
@@ -68,6 +124,15 @@ pub(super) async fn update(
     Ok(shown(StatusCode::OK, &view))
 }
 
+/// Delete a library with all that is in it
+#[utoipa::path(
+    delete,
+    path = "/v1/libraries/{library}",
+    operation_id = "delete_library",
+    tag = "libraries",
+    params(LibraryParam, ExpectedParams),
+    responses((status = 200, description = "It is deleted.", body = Revised), DeleteFaults)
+)]
 pub(super) async fn delete(
     State(state): State<HttpState>,
     LibraryPath(library): LibraryPath,
@@ -80,6 +145,18 @@ pub(super) async fn delete(
     Ok(json(StatusCode::OK, &Revised { revision: Shown(revision) }))
 }
 
+/// A library in numbers
+#[utoipa::path(
+    get,
+    path = "/v1/libraries/{library}/statistics",
+    operation_id = "get_library_statistics",
+    tag = "libraries",
+    params(LibraryParam, ReadParams),
+    responses(
+        (status = 200, description = "What it holds and costs.", body = LibraryStatisticsOut<'_>),
+        ReadOneFaults,
+    )
+)]
 pub(super) async fn statistics(
     State(state): State<HttpState>,
     LibraryPath(library): LibraryPath,

@@ -12,6 +12,7 @@
 mod body;
 mod console;
 mod consumers;
+mod docs;
 mod documents;
 mod dto;
 mod events;
@@ -19,6 +20,7 @@ mod export;
 mod ingest;
 mod libraries;
 pub mod ndjson;
+mod openapi;
 mod origin;
 mod params;
 mod path;
@@ -33,19 +35,22 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
 use tokio_util::task::TaskTracker;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
+use utoipa::ToSchema;
 
 use self::dto::Shown;
+use self::dto::described::ShownRevision;
+use self::openapi::faults::ServerFaults;
 pub use self::origin::refuse_foreign_pages;
 use self::problem::Problem;
 use self::reply::json;
 use crate::engine::Engine;
-use crate::types::{Error, ErrorKind, Result, Revision};
+use crate::types::{Error, ErrorKind, Result};
 
 /// How long a browser may remember what a preflight allowed.
 const PREFLIGHT_MEMORY: Duration = Duration::from_secs(3_600);
@@ -126,6 +131,8 @@ pub fn router(state: HttpState) -> Router {
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
+        .route("/openapi.json", get(openapi::description))
+        .route("/docs", get(docs::page))
         .route("/v1/libraries", get(libraries::list).post(libraries::create))
         .route(
             "/v1/libraries/{library}",
@@ -152,7 +159,7 @@ pub fn router(state: HttpState) -> Router {
         .route("/v1/libraries/{library}/documents/stream", get(export::export).post(ingest::ingest))
         .route("/v1/libraries/{library}/search/stream", post(search::stream))
         // A stream may take a consumer over, which no HEAD may do.
-        .route("/v1/events/stream", get(events::stream).head(wrong_method));
+        .route("/v1/events/stream", get(events::stream).head(only_get).fallback(only_get));
     let router = with_fallbacks(unary.merge(streaming)).with_state(state);
     match cors {
         Some(cors) => router.layer(cors),
@@ -175,22 +182,50 @@ async fn wrong_method(method: Method, uri: Uri) -> Problem {
     Problem::with_status(error, StatusCode::METHOD_NOT_ALLOWED)
 }
 
+/// Where `GET` alone is served, not even `HEAD`.
+async fn only_get(method: Method, uri: Uri) -> Response {
+    let mut response = wrong_method(method, uri).await.into_response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+    response
+}
+
 /// That the process is alive.
+#[derive(Serialize, ToSchema)]
+struct Alive {
+    /// `alive`.
+    status: &'static str,
+}
+
+/// Whether the process is alive
+#[utoipa::path(
+    get,
+    path = "/health",
+    operation_id = "get_health",
+    tag = "server",
+    responses((status = 200, description = "It is.", body = Alive))
+)]
 async fn health() -> Response {
-    #[derive(Serialize)]
-    struct Alive {
-        status: &'static str,
-    }
     json(StatusCode::OK, &Alive { status: "alive" })
 }
 
 /// That reads and writes are served.
+#[derive(Serialize, ToSchema)]
+struct Ready {
+    /// `ready`.
+    status: &'static str,
+    /// The highest revision that can be read.
+    revision: ShownRevision,
+}
+
+/// Whether reads and writes are served
+#[utoipa::path(
+    get,
+    path = "/ready",
+    operation_id = "get_readiness",
+    tag = "server",
+    responses((status = 200, description = "They are.", body = Ready), ServerFaults)
+)]
 async fn ready(State(state): State<HttpState>) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct Ready {
-        status: &'static str,
-        revision: Shown<Revision>,
-    }
     if state.engine.shutdown_token().is_cancelled() {
         return Err(shutting_down().into());
     }
@@ -198,7 +233,18 @@ async fn ready(State(state): State<HttpState>) -> Result<Response, Problem> {
     Ok(json(StatusCode::OK, &Ready { status: "ready", revision: Shown(state.engine.tail()) }))
 }
 
-/// The engine in numbers.
+/// The server in numbers, for Prometheus
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "get_metrics",
+    tag = "server",
+    responses(
+        (status = 200, description = "OpenMetrics.", body = String,
+            content_type = "application/openmetrics-text"),
+        ServerFaults,
+    )
+)]
 async fn metrics(State(state): State<HttpState>) -> Result<Response, Problem> {
     Ok(reply::open_metrics(state.engine.metrics().await?))
 }

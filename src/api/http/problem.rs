@@ -7,10 +7,12 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::dto::described::ShownCursor;
 use super::dto::{Shown, to_bytes};
 use crate::api::fault::{Fault, shown_detail};
-use crate::types::{Cursor, Error};
+use crate::types::Error;
 
 /// An error on its way to an HTTP client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,36 +35,57 @@ impl From<Error> for Problem {
     }
 }
 
-/// The body of a problem.
-#[derive(Serialize)]
-struct ProblemBody<'a> {
+/// An error (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody<'a> {
+    /// `urn:arrwdb:error:` and the slug, which is part of the API; all else is for people.
     r#type: String,
+    /// The same for every error of the kind.
     title: &'a str,
+    /// The HTTP status.
     status: u16,
+    /// What is wrong, and what to do.
     detail: &'a str,
+    /// The fields that are wrong; absent for none.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: Vec<FieldError<'a>>,
+    /// When a retry is worth it; absent where it is not known to be.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
+    /// Where a lost reader may begin, of `cursor-expired`.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    floor_cursor: Option<Shown<Cursor>>,
+    floor_cursor: Option<ShownCursor>,
 }
 
-#[derive(Serialize)]
+/// A field that is wrong.
+#[derive(Serialize, ToSchema)]
+#[schema(as = FieldError)]
 struct FieldError<'a> {
+    /// Its path.
     field: &'a str,
+    /// What is wrong with it.
     detail: &'a str,
 }
 
-/// An error as an object within a stream: `{"type": slug, "detail": …}`.
-#[derive(Debug, Serialize)]
+/// An error as an object within a stream.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StreamError)]
 pub(super) struct StreamError<'a> {
+    /// The slug.
     r#type: &'static str,
+    /// What is wrong, and what to do.
     detail: &'a str,
+    /// When a retry is worth it; absent where it is not known to be.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
+    /// Where a lost reader may begin, of `cursor-expired`.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    floor_cursor: Option<Shown<Cursor>>,
+    floor_cursor: Option<ShownCursor>,
 }
 
 impl<'a> From<&'a Error> for StreamError<'a> {
@@ -80,7 +103,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (error, fault) = (&self.error, Fault::of(self.error.kind));
         let status = self.status.unwrap_or(fault.status);
-        let body = to_bytes(&ProblemBody {
+        let mut body = to_bytes(&ProblemBody {
             r#type: format!("urn:arrwdb:error:{}", fault.slug),
             title: fault.title,
             status: status.as_u16(),
@@ -93,6 +116,8 @@ impl IntoResponse for Problem {
             retry_after_ms: retry_after_ms(error),
             floor_cursor: error.floor.map(Shown),
         });
+        // For those who read it in a terminal.
+        body.push(b'\n');
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -117,7 +142,7 @@ mod tests {
     use axum::body::to_bytes;
 
     use super::*;
-    use crate::types::{Epoch, ErrorKind, Revision};
+    use crate::types::{Cursor, Epoch, ErrorKind, Revision};
 
     async fn shown(problem: Problem) -> (Response, String) {
         let (head, body) = problem.into_response().into_parts();
@@ -137,6 +162,7 @@ mod tests {
                 .to_owned()
                 + r#""status":400,"detail":"k: must be at least 1","#
                 + r#""errors":[{"field":"k","detail":"must be at least 1"}]}"#
+                + "\n"
         );
     }
 
@@ -149,7 +175,8 @@ mod tests {
         let (response, body) = shown(error.into()).await;
         assert_eq!(response.status(), 410);
         assert_eq!(response.headers()["retry-after"], "2");
-        let tail = format!(r#""detail":"gone","retry_after_ms":1200,"floor_cursor":"{floor}"}}"#);
+        let tail =
+            format!(r#""detail":"gone","retry_after_ms":1200,"floor_cursor":"{floor}"}}"#) + "\n";
         assert!(body.ends_with(&tail), "{body}");
     }
 

@@ -7,9 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::body::OptionalJsonBody;
 use super::dto::ingest::ClosingLine;
-use super::dto::search::{HitOut, SearchIn};
+use super::dto::search::{HitOut, SearchAnswer, SearchIn, SearchLine};
 use super::dto::{Shown, write, write_line};
 use super::export::{closing, error_line};
+use super::openapi::faults::SearchFaults;
+use super::openapi::params::{LibraryParam, ReadParams, SearchParams};
 use super::params::Params;
 use super::path::LibraryPath;
 use super::problem::Problem;
@@ -28,6 +30,19 @@ const PIECE_HITS_MAX: usize = 256;
 /// Bytes that a stream's pieces aim at.
 const PIECE_BYTES_TARGET: usize = 64 << 10;
 
+/// Search a library
+///
+/// One query, or several that share one revision. All of it but `queries` may stand in the query
+/// string too, but not in both.
+#[utoipa::path(
+    post,
+    path = "/v1/libraries/{library}/search",
+    operation_id = "search",
+    tag = "search",
+    params(LibraryParam, SearchParams, ReadParams),
+    request_body = Option<SearchIn>,
+    responses((status = 200, description = "The hits.", body = SearchAnswer<'_>), SearchFaults)
+)]
 pub(super) async fn search(
     State(state): State<HttpState>,
     LibraryPath(library): LibraryPath,
@@ -96,6 +111,23 @@ async fn write_hits(
     Ok(())
 }
 
+/// Search a library, hit by hit
+///
+/// One query. Ranking is done before the first line; texts are read as you take them, and leaving
+/// frees the rest.
+#[utoipa::path(
+    post,
+    path = "/v1/libraries/{library}/search/stream",
+    operation_id = "stream_search",
+    tag = "search",
+    params(LibraryParam, SearchParams, ReadParams),
+    request_body = Option<SearchIn>,
+    responses(
+        (status = 200, description = "A hit a line, then the last line.",
+            content(("application/x-ndjson", item_schema = SearchLine<'_>))),
+        SearchFaults,
+    )
+)]
 pub(super) async fn stream(
     State(state): State<HttpState>,
     LibraryPath(library): LibraryPath,

@@ -5,20 +5,52 @@
 use std::io::Write;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::dto::described::{ShownCursor, ShownRevision, ShownTime};
 use super::dto::event::{EventOut, SnapshotDocumentOut};
 use super::dto::{Shown, write};
 use super::problem::StreamError;
 use crate::api::slot;
 use crate::engine::changes::Format;
 use crate::engine::snapshot::{Snapshot, SnapshotDocument};
-use crate::types::{Cursor, Error, Event, Revision, Timestamp};
+use crate::types::{Cursor, Error, Event, Timestamp};
 
 /// Events as frames, which the engine keeps for all readers.
 pub(super) const FRAMES: Format = Format::new(slot::SSE, write_event);
 
 /// What a browser waits before it comes back, in milliseconds; part of the first frame.
 const RETRY_LINE: &[u8] = b"retry: 2000\n";
+
+/// That nothing happened: everything up to here was sent or passed no filter.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Heartbeat {
+    /// Where to go on.
+    id: ShownCursor,
+    /// `heartbeat`.
+    r#type: &'static str,
+    /// The server's clock.
+    timestamp: ShownTime,
+    /// Of a stream as a durable consumer: its owner's, to acknowledge with.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<u64>,
+}
+
+/// The end of a snapshot: what follows came after it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SnapshotEnd {
+    /// Where to go on.
+    id: ShownCursor,
+    /// `snapshot.end`.
+    r#type: &'static str,
+    /// The server's clock.
+    timestamp: ShownTime,
+    /// The revision that the snapshot was of.
+    revision: ShownRevision,
+    /// How many documents it had.
+    total_documents: u64,
+}
 
 /// The line that a stream begins with.
 pub(super) fn write_retry(out: &mut Vec<u8>) {
@@ -37,14 +69,6 @@ pub(super) fn write_heartbeat(
     time: Timestamp,
     generation: Option<u64>,
 ) {
-    #[derive(Serialize)]
-    struct Heartbeat {
-        id: Shown<Cursor>,
-        r#type: &'static str,
-        timestamp: Shown<Timestamp>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        generation: Option<u64>,
-    }
     let (id, timestamp) = (Shown(cursor), Shown(time));
     let data = Heartbeat { id, r#type: "heartbeat", timestamp, generation };
     write_frame(out, Some(cursor), "heartbeat", &data);
@@ -57,14 +81,6 @@ pub(super) fn write_snapshot_document(out: &mut Vec<u8>, document: &SnapshotDocu
 
 /// That the snapshot is whole; what follows came after it.
 pub(super) fn write_snapshot_end(out: &mut Vec<u8>, snapshot: &Snapshot, time: Timestamp) {
-    #[derive(Serialize)]
-    struct SnapshotEnd {
-        id: Shown<Cursor>,
-        r#type: &'static str,
-        timestamp: Shown<Timestamp>,
-        revision: Shown<Revision>,
-        total_documents: u64,
-    }
     let cursor = snapshot.cursor();
     let data = SnapshotEnd {
         id: Shown(cursor),

@@ -50,7 +50,7 @@ fn examples(page: &str) -> Vec<(&str, &str)> {
 }
 
 /// The methods and paths that the router has, as the page's headings write them.
-fn routes() -> BTreeSet<String> {
+pub(super) fn routes() -> BTreeSet<String> {
     let router = std::fs::read_to_string(repository("src/api/http/mod.rs")).expect("the router");
     let code = router.split("#[cfg(test)]").next().expect("one part");
     let mut routes = BTreeSet::new();
@@ -76,7 +76,7 @@ fn sections(page: &str) -> Vec<(&str, &str)> {
 }
 
 /// What one of answers says on every server.
-fn settled(answer: &str) -> String {
+pub(super) fn settled(answer: &str) -> String {
     let part_of_word = |c: char| c.is_ascii_alphanumeric() || "-.:".contains(c);
     let mut text = String::new();
     let mut rest = answer;

@@ -3,31 +3,47 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::event::EventList;
+use super::described::{EventTypeName, ShownCursor, ShownTime};
+use super::event::{EventList, EventOut};
 use super::{Shown, renamed};
 use crate::engine::consumers::{ConsumerView, NewConsumer, PullRequest, PulledEvents};
-use crate::types::{
-    ConsumerName, Cursor, Error, EventType, Page, Result, StartAt, Timestamp, seconds,
-};
+use crate::types::{ConsumerName, Cursor, Error, EventType, Page, Result, StartAt, seconds};
 
-/// A consumer as clients see it.
-#[derive(Serialize)]
+/// A durable consumer: a named place in the feed that the server keeps.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Consumer)]
 pub(in crate::api::http) struct ConsumerOut<'a> {
+    /// What it is called.
     name: &'a str,
+    /// The library that it follows; empty for all.
     library_id: String,
+    /// The types of event that it is given; empty for all.
+    #[schema(value_type = Vec<EventTypeName>)]
     event_types: Vec<&'static str>,
+    /// The expression that is true of the events that it is given; empty for all.
     filter: &'a str,
-    cursor: Shown<Cursor>,
+    /// Everything up to here is acknowledged, or passed no filter.
+    cursor: ShownCursor,
+    /// Counts its owners; acknowledge with it.
     generation: u64,
+    /// What its owner calls itself.
     owner: &'a str,
+    /// Whether it gives nothing out.
     paused: bool,
+    /// Whether the log was trimmed past its cursor.
     expired: bool,
+    /// Revisions of the log behind its cursor.
     lag_revisions: u64,
+    /// Events of the log behind its cursor, whether or not they pass its filter.
     lag_events: u64,
+    /// Age of the oldest of them.
     lag_seconds: f64,
-    created_at: Shown<Timestamp>,
-    updated_at: Shown<Timestamp>,
+    /// When it was made.
+    created_at: ShownTime,
+    /// When it last changed, by an acknowledgement too.
+    updated_at: ShownTime,
 }
 
 impl<'a> From<&'a ConsumerView> for ConsumerOut<'a> {
@@ -53,9 +69,12 @@ impl<'a> From<&'a ConsumerView> for ConsumerOut<'a> {
 }
 
 /// A page of consumers.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ConsumersPage)]
 pub(in crate::api::http) struct ConsumersOut<'a> {
+    /// By name.
     consumers: Vec<ConsumerOut<'a>>,
+    /// Gives the next page as `page_token`; empty when this is the last.
     next_page_token: &'a str,
 }
 
@@ -69,12 +88,18 @@ impl<'a> From<&'a Page<ConsumerView>> for ConsumersOut<'a> {
 }
 
 /// What a pull gives.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PulledEvents)]
 pub(in crate::api::http) struct PulledOut<'a> {
+    /// Acknowledge with it, and pull again with it.
     generation: u64,
+    /// The next events that are not acknowledged, in order.
+    #[schema(value_type = Vec<EventOut<'_>>)]
     events: EventList<'a>,
-    next_cursor: Shown<Cursor>,
-    tail_cursor: Shown<Cursor>,
+    /// Acknowledge this when all of them are dealt with.
+    next_cursor: ShownCursor,
+    /// The end of the feed at the time of the pull.
+    tail_cursor: ShownCursor,
 }
 
 impl<'a> From<&'a PulledEvents> for PulledOut<'a> {
@@ -89,13 +114,22 @@ impl<'a> From<&'a PulledEvents> for PulledOut<'a> {
 }
 
 /// A consumer that a client wants.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = NewConsumer)]
 pub(in crate::api::http) struct ConsumerIn {
+    /// 1 to 128 characters of `A–Z a–z 0–9 . _ : / @ -`.
+    #[schema(value_type = String)]
     name: Option<String>,
+    /// Only events of this library, by id or name; all when empty.
     library_id: Option<String>,
+    /// Only events of these types; all when empty.
+    #[schema(value_type = Option<Vec<EventTypeName>>)]
     event_types: Option<Vec<String>>,
+    /// Only events of which this expression is true; all when empty.
     filter: Option<String>,
+    /// Where to begin: the id of an event, `begin`, `now` (the default), `revision:N` or
+    /// `time:RFC3339`.
     cursor: Option<String>,
 }
 
@@ -117,13 +151,19 @@ impl ConsumerIn {
 }
 
 /// What an owner asks for; all of it may be absent.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = PullRequest)]
 pub(in crate::api::http) struct PullIn {
+    /// That of the owner. Without one the consumer is taken over.
     generation: Option<u64>,
+    /// What a new owner calls itself, for people: at most 128 characters.
     owner: Option<String>,
+    /// Reads on from here without acknowledging: a `next_cursor` of before.
     cursor: Option<String>,
+    /// Most events (100 when absent or 0).
     max_events: Option<usize>,
+    /// How long to wait for the first event, in milliseconds.
     wait_ms: Option<u64>,
 }
 
@@ -141,10 +181,15 @@ impl PullIn {
 }
 
 /// What is dealt with.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = Acknowledgement)]
 pub(in crate::api::http) struct AcknowledgeIn {
+    /// That of the owner.
+    #[schema(value_type = u64)]
     generation: Option<u64>,
+    /// Everything up to here is done: a `next_cursor`, or the id of an event or heartbeat.
+    #[schema(value_type = String)]
     cursor: Option<String>,
 }
 
@@ -159,9 +204,12 @@ impl AcknowledgeIn {
 }
 
 /// Where a consumer is to go.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = SeekRequest)]
 pub(in crate::api::http) struct SeekIn {
+    /// The id of an event, `begin`, `now`, `revision:N` or `time:RFC3339`.
+    #[schema(value_type = String)]
     cursor: Option<String>,
 }
 
@@ -179,8 +227,9 @@ fn given_start(cursor: Option<&str>, default: Option<StartAt>) -> Result<StartAt
     }
 }
 
-/// `{}`: what the deletion of something answers that has no revision.
-#[derive(Serialize)]
+/// What the deletion of something answers that has no revision.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Gone)]
 pub(in crate::api::http) struct Gone {}
 
 #[cfg(test)]

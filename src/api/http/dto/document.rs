@@ -2,36 +2,59 @@
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::described::{ShownChunkId, ShownRevision, ShownTime};
+use super::ingest::ClosingLine;
 use super::{Object, Shown, Verbatim, emptied, given, metadata, required};
 use crate::types::{
-    Chunk, ChunkId, Document, DocumentId, DocumentPatch, Error, Limits, Metadata, NewChunk,
-    NewContent, NewDocument, Page, Result, Revision, Timestamp,
+    Chunk, Document, DocumentId, DocumentPatch, Error, Limits, Metadata, NewChunk, NewContent,
+    NewDocument, Page, Result,
 };
 
-/// A document as clients see it.
-#[derive(Serialize)]
+/// A document: the unit of ingest.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Document)]
 pub(in crate::api::http) struct DocumentOut<'a> {
+    /// Unique in its library.
     id: &'a str,
+    /// Its title.
     title: &'a str,
+    /// Empty when not given.
     author: &'a str,
+    /// What kind of document, in the client's words; empty when not given.
     document_type: &'a str,
+    /// Where it came from; empty when not given.
     source_url: &'a str,
+    /// Its tags.
     tags: &'a [String],
+    /// The client's own.
     metadata: Verbatim<'a>,
+    /// In order; absent in a page without `include_chunks`.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     chunks: Option<Vec<ChunkOut<'a>>>,
+    /// How many chunks it has.
     num_chunks: u32,
-    created_at: Shown<Timestamp>,
-    updated_at: Shown<Timestamp>,
-    revision: Shown<Revision>,
+    /// When it was created.
+    created_at: ShownTime,
+    /// When it was created or last updated.
+    updated_at: ShownTime,
+    /// That of its creation or last update; the `ETag` of this answer.
+    revision: ShownRevision,
 }
 
-#[derive(Serialize)]
+/// A part of a document: the unit of search.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Chunk)]
 struct ChunkOut<'a> {
-    id: Shown<ChunkId>,
+    /// Kept through an update while text and vector stay the same.
+    id: ShownChunkId,
+    /// Its place in the document, from 0.
     index: u32,
+    /// Empty where the client brought a vector without one.
     text: &'a str,
+    /// The client's own.
     metadata: Verbatim<'a>,
 }
 
@@ -68,9 +91,12 @@ impl<'a> DocumentOut<'a> {
 }
 
 /// A page of documents.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DocumentsPage)]
 pub(in crate::api::http) struct DocumentsOut<'a> {
+    /// In the order of their creation.
     documents: Vec<DocumentOut<'a>>,
+    /// Gives the next page as `page_token`; empty when this is the last.
     next_page_token: &'a str,
 }
 
@@ -88,9 +114,13 @@ impl<'a> DocumentsOut<'a> {
 }
 
 /// A document as a line of an export: all that an ingest needs to restore it, and what it ignores.
-#[derive(Serialize)]
+/// What is empty is absent.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ExportedDocument)]
 pub(in crate::api::http) struct DocumentLine<'a> {
+    /// Unique in its library.
     id: &'a str,
+    /// Its title.
     title: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     author: &'a str,
@@ -102,10 +132,25 @@ pub(in crate::api::http) struct DocumentLine<'a> {
     tags: &'a [String],
     #[serde(skip_serializing_if = "is_empty")]
     metadata: Verbatim<'a>,
+    /// In order.
+    #[schema(value_type = Vec<ChunkLine<'_>>)]
     chunks: ChunkLines<'a>,
-    created_at: Shown<Timestamp>,
-    updated_at: Shown<Timestamp>,
-    revision: Shown<Revision>,
+    /// When it was created.
+    created_at: ShownTime,
+    /// When it was created or last updated.
+    updated_at: ShownTime,
+    /// That of its creation or last update.
+    revision: ShownRevision,
+}
+
+/// A line of an export: the documents, then the last line.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[schema(as = ExportLine)]
+#[expect(dead_code, reason = "describes what an export writes line by line")]
+pub(in crate::api::http) enum ExportLine<'a> {
+    Document(DocumentLine<'a>),
+    Last(ClosingLine<'a>),
 }
 
 /// The chunks of an export's line, serialised where they lie.
@@ -123,13 +168,20 @@ impl Serialize for ChunkLines<'_> {
     }
 }
 
-#[derive(Serialize)]
+/// A chunk in a line of an export.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ExportedChunk)]
 struct ChunkLine<'a> {
-    id: Shown<ChunkId>,
+    /// Its id; an ingest makes another.
+    id: ShownChunkId,
+    /// Its place in the document, from 0.
     index: u32,
+    /// Empty where the client brought a vector without one.
     text: &'a str,
     #[serde(skip_serializing_if = "is_empty")]
     metadata: Verbatim<'a>,
+    /// Its vector, when `include_embeddings` asks for it.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     embedding: Option<&'a [f32]>,
 }
@@ -159,43 +211,71 @@ impl<'a> From<&'a Document> for DocumentLine<'a> {
 
 /// A document that a client wants written. What only answers carry is accepted and ignored, so
 /// that a document that was read or exported can be sent back.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = NewDocument)]
 pub(in crate::api::http) struct DocumentIn {
+    /// 1 to 128 characters of `A–Z a–z 0–9 . _ : / @ -`; a UUID is made when absent.
     id: Option<String>,
+    /// Not blank; at most 1 KiB.
+    #[schema(value_type = String)]
     title: Option<String>,
+    /// At most 4 KiB.
     author: Option<String>,
+    /// What kind of document, in your words; at most 4 KiB.
     document_type: Option<String>,
+    /// Where it came from; at most 4 KiB.
     source_url: Option<String>,
+    /// At most 64, of at most 64 characters.
     tags: Option<Vec<String>>,
+    /// An object of your own: at most 64 KiB and 8 levels.
     metadata: Option<Object>,
+    /// The chunks' texts. One of `texts`, `text` and `chunks` is required, and only one.
     texts: Option<Vec<String>>,
+    /// A text that the server splits into chunks.
     text: Option<String>,
+    /// The chunks, with a vector or metadata of their own.
     chunks: Option<Vec<ChunkIn>>,
+    /// Ignored, as are `num_chunks`, `created_at` and `updated_at`.
+    #[schema(value_type = Option<Value>)]
     revision: Option<IgnoredAny>,
     #[serde(rename = "num_chunks")]
+    #[schema(value_type = Option<Value>)]
     _num_chunks: Option<IgnoredAny>,
     #[serde(rename = "created_at")]
+    #[schema(value_type = Option<Value>)]
     _created_at: Option<IgnoredAny>,
     #[serde(rename = "updated_at")]
+    #[schema(value_type = Option<Value>)]
     _updated_at: Option<IgnoredAny>,
     /// Of an export's last line, with `total_documents`, `cursor` and `error`.
+    #[schema(ignore)]
     pub(in crate::api::http) status: Option<String>,
+    #[schema(ignore)]
     pub(in crate::api::http) total_documents: Option<u64>,
+    #[schema(ignore)]
     cursor: Option<IgnoredAny>,
+    #[schema(ignore)]
     error: Option<IgnoredAny>,
 }
 
 /// One chunk that a client wants written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = NewChunk)]
 struct ChunkIn {
+    /// At most 1 MiB. Needed where the library's embedder makes the vector.
     text: Option<String>,
+    /// The vector: as many numbers as the library's dimension.
     embedding: Option<Vec<f32>>,
+    /// An object of your own: at most 64 KiB and 8 levels.
     metadata: Option<Object>,
+    /// Ignored, as is `index`.
     #[serde(rename = "id")]
+    #[schema(value_type = Option<Value>)]
     _id: Option<IgnoredAny>,
     #[serde(rename = "index")]
+    #[schema(value_type = Option<Value>)]
     _index: Option<IgnoredAny>,
 }
 
@@ -276,25 +356,44 @@ fn content(
 }
 
 /// What a client wants changed of a document. `null` empties what can be empty.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = DocumentPatch)]
 pub(in crate::api::http) struct DocumentPatchIn {
+    /// Not blank; at most 1 KiB.
+    #[schema(value_type = String)]
     #[serde(default, deserialize_with = "given")]
     title: Option<Option<String>>,
+    /// At most 4 KiB.
+    #[schema(value_type = Option<String>)]
     #[serde(default, deserialize_with = "given")]
     author: Option<Option<String>>,
+    /// What kind of document, in your words; at most 4 KiB.
+    #[schema(value_type = Option<String>)]
     #[serde(default, deserialize_with = "given")]
     document_type: Option<Option<String>>,
+    /// Where it came from; at most 4 KiB.
+    #[schema(value_type = Option<String>)]
     #[serde(default, deserialize_with = "given")]
     source_url: Option<Option<String>>,
+    /// All tags; at most 64, of at most 64 characters.
+    #[schema(value_type = Option<Vec<String>>)]
     #[serde(default, deserialize_with = "given")]
     tags: Option<Option<Vec<String>>>,
+    /// All of it: at most 64 KiB and 8 levels.
+    #[schema(value_type = Option<Object>)]
     #[serde(default, deserialize_with = "given")]
     metadata: Option<Option<Object>>,
+    /// The chunks' texts, which replace all chunks. One of `texts`, `text` and `chunks` at most.
+    #[schema(value_type = Vec<String>)]
     #[serde(default, deserialize_with = "given")]
     texts: Option<Option<Vec<String>>>,
+    /// A text that the server splits into chunks, which replace all chunks.
+    #[schema(value_type = String)]
     #[serde(default, deserialize_with = "given")]
     text: Option<Option<String>>,
+    /// Replace all chunks.
+    #[schema(value_type = Vec<ChunkIn>)]
     #[serde(default, deserialize_with = "given")]
     chunks: Option<Option<Vec<ChunkIn>>>,
 }
@@ -326,7 +425,7 @@ mod tests {
 
     use super::super::{parse, to_bytes};
     use super::*;
-    use crate::types::{ChunkHead, DocumentHead, Metric, Vector};
+    use crate::types::{ChunkHead, ChunkId, DocumentHead, Metric, Revision, Timestamp, Vector};
 
     fn new(text: &[u8]) -> Result<NewDocument> {
         parse::<DocumentIn>(text)?.into_new(&Limits::default())

@@ -2,14 +2,16 @@
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
+use super::described::{ShownCursor, ShownRevision, ShownTime};
 use super::library::EmbedderOut;
 use super::{Shown, Verbatim};
 use crate::engine::changes::{EventStatistics, EventsPage, Selected, SubscriberStatistics};
 use crate::engine::snapshot::SnapshotDocument;
 use crate::types::{
-    BatchCounts, ChunkHead, Cursor, DocumentHead, Event, EventPayload, EventType, Library, Match,
-    Result, Revision, Timestamp, seconds,
+    BatchCounts, ChunkHead, DocumentHead, Event, EventPayload, EventType, Library, Match, Result,
+    seconds,
 };
 
 /// An event as clients see it: flat.
@@ -176,31 +178,52 @@ impl Serialize for EventList<'_> {
     }
 }
 
-/// The feed in numbers.
-#[derive(Serialize)]
+/// The feed in numbers, since the server started.
+#[derive(Serialize, ToSchema)]
+#[schema(as = EventStatistics)]
 pub(in crate::api::http) struct EventStatisticsOut {
+    /// Events that became readable.
     total_published: u64,
+    /// Events handed to clients' connections, over all subscribers.
     total_delivered: u64,
+    /// Subscriptions that ended with an error.
     total_errors: u64,
+    /// Events that live subscribers still lack, added up.
     pending_events: u64,
+    /// Live subscribers.
     subscriber_count: usize,
+    /// Whether the feed is being served.
     running: bool,
-    started_at: Shown<Timestamp>,
-    tail_revision: Shown<Revision>,
-    floor_revision: Shown<Revision>,
+    /// When the server started.
+    started_at: ShownTime,
+    /// The highest revision that can be read.
+    tail_revision: ShownRevision,
+    /// The lowest revision that can be read.
+    floor_revision: ShownRevision,
+    /// Size of the log.
     log_bytes: u64,
+    /// The live subscribers, oldest first.
     subscribers: Vec<SubscriberOut>,
 }
 
-#[derive(Serialize)]
+/// One live subscriber in numbers.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Subscriber)]
 struct SubscriberOut {
+    /// Unique since the server started.
     id: u64,
-    cursor: Shown<Cursor>,
+    /// How far it has read.
+    cursor: ShownCursor,
+    /// Revisions between it and the tail.
     lag_revisions: u64,
+    /// Age of the oldest change that it lacks; 0 at the tail.
     lag_seconds: f64,
+    /// Events that it lacks.
     pending_events: u64,
+    /// Events handed to its connection.
     delivered_events: u64,
-    since: Shown<Timestamp>,
+    /// When it began.
+    since: ShownTime,
 }
 
 impl From<&SubscriberStatistics> for SubscriberOut {

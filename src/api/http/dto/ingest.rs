@@ -1,54 +1,42 @@
 //! The lines that an ingest answers, and what closes an export.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Shown;
+use super::described::{ShownBatchId, ShownCursor, ShownRevision};
 use crate::api::http::problem::StreamError;
 use crate::engine::ingest::IngestStatus;
-use crate::types::{BatchId, Cursor, Revision};
 
-/// One line of an ingest's answer.
-#[derive(Serialize)]
+/// One line of an ingest's answer: what became of one line, in their order, then how the stream
+/// ended.
+#[derive(Serialize, ToSchema)]
 #[serde(tag = "status", rename_all = "lowercase")]
+#[schema(as = IngestStatus)]
 pub(in crate::api::http) enum StatusLine<'a> {
-    Processing {
-        line: u64,
-        title: &'a str,
-    },
-    Completed {
-        line: u64,
-        id: &'a str,
-        title: &'a str,
-        num_chunks: u32,
-        revision: Shown<Revision>,
-    },
-    Skipped {
-        line: u64,
-        id: &'a str,
-        title: &'a str,
-        revision: Shown<Revision>,
-    },
-    Failed {
-        line: u64,
-        title: &'a str,
-        error: StreamError<'a>,
-    },
+    /// A line was read and is being worked on.
+    Processing { line: u64, title: &'a str },
+    /// A document is durable and searchable.
+    Completed { line: u64, id: &'a str, title: &'a str, num_chunks: u32, revision: ShownRevision },
+    /// A document of this id exists and was left alone; `revision` is its own.
+    Skipped { line: u64, id: &'a str, title: &'a str, revision: ShownRevision },
+    /// A line was refused; nothing of it was written.
+    Failed { line: u64, title: &'a str, error: StreamError<'a> },
+    /// The stream ended: the last line. Reads at `revision` see all that was written.
     Summary {
-        batch_id: Shown<BatchId>,
+        batch_id: ShownBatchId,
         total_processed: u64,
         total_succeeded: u64,
         total_failed: u64,
         total_skipped: u64,
         total_chunks: u64,
-        revision: Shown<Revision>,
+        revision: ShownRevision,
         /// Whether the input was an export that lacks its end.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         truncated: bool,
     },
-    Error {
-        batch_id: Shown<BatchId>,
-        error: StreamError<'a>,
-    },
+    /// The stream broke: the last line. What was completed is written.
+    Error { batch_id: ShownBatchId, error: StreamError<'a> },
 }
 
 impl<'a> StatusLine<'a> {
@@ -93,20 +81,21 @@ impl<'a> StatusLine<'a> {
     }
 }
 
-/// The last line of an export or a streamed search that went wrong.
-#[derive(Serialize)]
+/// The last line of an export or a streamed search.
+#[derive(Serialize, ToSchema)]
 #[serde(tag = "status", rename_all = "lowercase")]
+#[schema(as = ClosingLine)]
 pub(in crate::api::http) enum ClosingLine<'a> {
     /// An export is whole.
     #[serde(rename = "complete")]
     Export {
         total_documents: u64,
         /// Following the events from here gives what came after.
-        cursor: Shown<Cursor>,
+        cursor: ShownCursor,
     },
     /// A streamed search is whole.
     #[serde(rename = "complete")]
-    Search { total_results: usize, revision: Shown<Revision> },
+    Search { total_results: usize, revision: ShownRevision },
     /// The stream broke.
     Error { error: StreamError<'a> },
 }
@@ -115,7 +104,7 @@ pub(in crate::api::http) enum ClosingLine<'a> {
 mod tests {
     use super::super::write_line;
     use super::*;
-    use crate::types::{BatchCounts, DocumentId, Epoch, Error};
+    use crate::types::{BatchCounts, BatchId, Cursor, DocumentId, Epoch, Error, Revision};
 
     fn line(line: &impl Serialize) -> String {
         let mut out = Vec::new();

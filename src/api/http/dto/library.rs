@@ -1,36 +1,54 @@
 //! Libraries in JSON.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::described::{IndexTypeName, MetricName, ShownLibraryId, ShownRevision, ShownTime};
 use super::{Object, Shown, Verbatim, emptied, given, metadata, required};
 use crate::engine::library::{LibraryStatistics, LibraryView};
 use crate::types::{
-    EmbedderRef, Error, IndexType, LibraryId, LibraryName, LibraryPatch, Limits, Metadata, Metric,
-    NewLibrary, Page, Result, Revision, Timestamp,
+    EmbedderRef, Error, IndexType, LibraryName, LibraryPatch, Limits, Metadata, Metric, NewLibrary,
+    Page, Result,
 };
 
-/// A library as clients see it.
-#[derive(Serialize)]
+/// A library: a named set of documents with one dimension, one metric, one embedder.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Library)]
 pub(in crate::api::http) struct LibraryOut<'a> {
-    id: Shown<LibraryId>,
+    /// Made by the server.
+    id: ShownLibraryId,
+    /// Unique on the server; serves wherever the id does.
     name: &'a str,
+    /// For people.
     description: &'a str,
+    #[schema(value_type = MetricName)]
     metric: &'static str,
+    /// Numbers a vector.
     dimension: u32,
     embedder: EmbedderOut<'a>,
+    #[schema(value_type = IndexTypeName)]
     index_type: &'static str,
+    /// The client's own.
     metadata: Verbatim<'a>,
+    /// How many documents it has.
     num_documents: u64,
+    /// How many chunks they have together.
     num_chunks: u64,
-    created_at: Shown<Timestamp>,
-    updated_at: Shown<Timestamp>,
-    revision: Shown<Revision>,
+    /// When it was created.
+    created_at: ShownTime,
+    /// When it was created or last updated; writes to its documents do not count.
+    updated_at: ShownTime,
+    /// That of its creation or last update; the `ETag` of this answer.
+    revision: ShownRevision,
 }
 
-/// Where the vectors of a library's texts come from.
-#[derive(Serialize)]
+/// Where the vectors of a library's texts come from, pinned at its creation.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Embedder)]
 pub(super) struct EmbedderOut<'a> {
+    /// The model's id; `none` where clients bring their vectors.
     id: &'a str,
+    /// The model's SHA-256 in lower-case hexadecimal; empty where there is none to know.
     sha256: &'a str,
 }
 
@@ -62,9 +80,12 @@ impl<'a> From<&'a LibraryView> for LibraryOut<'a> {
 }
 
 /// A page of libraries.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LibrariesPage)]
 pub(in crate::api::http) struct LibrariesOut<'a> {
+    /// By name.
     libraries: Vec<LibraryOut<'a>>,
+    /// Gives the next page as `page_token`; empty when this is the last.
     next_page_token: &'a str,
 }
 
@@ -78,16 +99,25 @@ impl<'a> From<&'a Page<LibraryView>> for LibrariesOut<'a> {
 }
 
 /// What a library holds and costs.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LibraryStatistics)]
 pub(in crate::api::http) struct LibraryStatisticsOut<'a> {
-    id: Shown<LibraryId>,
+    /// The library's id.
+    id: ShownLibraryId,
+    /// The library's name.
     name: &'a str,
+    /// How many documents it has.
     num_documents: u64,
+    /// How many chunks they have together.
     num_chunks: u64,
+    /// Parts of its index.
     num_segments: u64,
+    /// Deleted chunks that its index still carries.
     num_tombstones: u64,
+    /// Memory that its index takes.
     index_bytes: u64,
-    revision: Shown<Revision>,
+    /// The revision that these numbers are of.
+    revision: ShownRevision,
 }
 
 impl<'a> From<&'a LibraryStatistics> for LibraryStatisticsOut<'a> {
@@ -106,15 +136,28 @@ impl<'a> From<&'a LibraryStatistics> for LibraryStatisticsOut<'a> {
 }
 
 /// A library that a client wants.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = NewLibrary)]
 pub(in crate::api::http) struct LibraryIn {
+    /// 1 to 128 characters, unique on the server; no control characters, no blank at either end,
+    /// not the text of a UUID.
+    #[schema(value_type = String)]
     name: Option<String>,
+    /// For people; at most 4 KiB.
     description: Option<String>,
+    /// `cosine` when absent.
+    #[schema(value_type = Option<MetricName>)]
     metric: Option<String>,
+    /// Numbers a vector. Required where clients bring their vectors; else that of the embedder.
     dimension: Option<u32>,
+    /// A configured embedder's name, `default` (when absent), or `none` where clients bring their
+    /// vectors.
     embedder: Option<String>,
+    /// `auto` when absent.
+    #[schema(value_type = Option<IndexTypeName>)]
     index_type: Option<String>,
+    /// An object of your own: at most 64 KiB and 8 levels.
     metadata: Option<Object>,
 }
 
@@ -137,13 +180,20 @@ impl LibraryIn {
 }
 
 /// What a client wants changed of a library. `null` empties what can be empty.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = LibraryPatch)]
 pub(in crate::api::http) struct LibraryPatchIn {
+    /// A new name, as at the creation.
+    #[schema(value_type = String)]
     #[serde(default, deserialize_with = "given")]
     name: Option<Option<String>>,
+    /// For people; at most 4 KiB.
+    #[schema(value_type = Option<String>)]
     #[serde(default, deserialize_with = "given")]
     description: Option<Option<String>>,
+    /// All of it: at most 64 KiB and 8 levels.
+    #[schema(value_type = Option<Object>)]
     #[serde(default, deserialize_with = "given")]
     metadata: Option<Option<Object>>,
 }
@@ -165,7 +215,7 @@ impl LibraryPatchIn {
 mod tests {
     use super::super::{parse, to_bytes};
     use super::*;
-    use crate::types::{Library, LibraryCounts};
+    use crate::types::{Library, LibraryCounts, LibraryId, Revision, Timestamp};
 
     fn new(text: &str) -> Result<NewLibrary> {
         parse::<LibraryIn>(text.as_bytes())?.into_new(&Limits::default())

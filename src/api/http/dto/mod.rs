@@ -4,8 +4,10 @@
 //! as canonical text, goes out as it is.
 
 pub(super) mod consumer;
+pub(super) mod described;
 pub(super) mod document;
 pub(super) mod event;
+pub(super) mod event_schema;
 pub(super) mod ingest;
 pub(super) mod library;
 pub(super) mod search;
@@ -16,7 +18,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
+use self::described::ShownRevision;
 use crate::types::{Error, ErrorKind, Limits, Metadata, Result};
 
 /// A JSON object that a client sent as metadata.
@@ -127,10 +131,12 @@ fn metadata(field: &str, object: Option<Object>, limits: &Limits) -> Result<Meta
     object.map_or_else(|| Ok(Metadata::default()), |object| Metadata::new(field, object, limits))
 }
 
-/// `{"revision": …}`: what a deletion answers.
-#[derive(Serialize)]
+/// What a deletion answers.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Revised)]
 pub(super) struct Revised {
-    pub(super) revision: Shown<crate::types::Revision>,
+    /// That of the deletion.
+    pub(super) revision: ShownRevision,
 }
 
 #[cfg(test)]

@@ -4,25 +4,82 @@ use std::time::Duration;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::described::{ShownChunkId, ShownRevision};
+use super::ingest::ClosingLine;
 use super::{Shown, Verbatim};
 use crate::api::http::params::{Params, unimplemented};
 use crate::engine::ReadAt;
 use crate::engine::search::{Hit, QueryBy, SearchQuery, SearchRequest};
-use crate::types::{ChunkId, Error, Limits, Result, Revision};
+use crate::types::{Error, Limits, Result, Revision};
 
-/// One ranked chunk as clients see it.
-#[derive(Serialize)]
+/// One ranked chunk.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Hit)]
 pub(in crate::api::http) struct HitOut<'a> {
+    /// From 1.
     rank: u32,
-    chunk_id: Shown<ChunkId>,
+    /// The chunk.
+    chunk_id: ShownChunkId,
+    /// Its document.
     document_id: &'a str,
+    /// Higher is better; never increasing from rank to rank.
     score: f32,
+    /// Lower is nearer.
     distance: f32,
+    /// The chunk's text, unless `include_text` is false.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
+    /// The document's title.
     title: &'a str,
+    /// The document's metadata with the chunk's over it.
     metadata: Verbatim<'a>,
+}
+
+/// The hits of one query, best first; and what `search` answers when it is asked one.
+#[derive(ToSchema)]
+#[schema(as = SearchResults)]
+#[expect(dead_code, reason = "describes what `search` writes piece by piece")]
+pub(in crate::api::http) struct SearchOut<'a> {
+    /// Best first.
+    results: Vec<HitOut<'a>>,
+    /// How many there are.
+    total_results: usize,
+    /// The revision that the whole answer is of.
+    revision: ShownRevision,
+}
+
+/// What `search` answers when it is asked several queries: one result each, in their order.
+#[derive(ToSchema)]
+#[schema(as = SeveralSearchResults)]
+#[expect(dead_code, reason = "describes what `search` writes piece by piece")]
+pub(in crate::api::http) struct SeveralSearchOut<'a> {
+    /// One for each query.
+    queries: Vec<SearchOut<'a>>,
+    /// The revision that the whole answer is of.
+    revision: ShownRevision,
+}
+
+/// What `search` answers.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[schema(as = SearchAnswer)]
+#[expect(dead_code, reason = "describes what `search` writes piece by piece")]
+pub(in crate::api::http) enum SearchAnswer<'a> {
+    One(SearchOut<'a>),
+    Several(SeveralSearchOut<'a>),
+}
+
+/// A line of a streamed search: the hits, best first, then the last line.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[schema(as = SearchLine)]
+#[expect(dead_code, reason = "describes what `search_stream` writes line by line")]
+pub(in crate::api::http) enum SearchLine<'a> {
+    Hit(HitOut<'a>),
+    Last(ClosingLine<'a>),
 }
 
 impl<'a> From<&'a Hit> for HitOut<'a> {
@@ -41,31 +98,53 @@ impl<'a> From<&'a Hit> for HitOut<'a> {
 }
 
 /// What a client asks, in a JSON body or the query string or both.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object", default)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = SearchRequest)]
 pub(in crate::api::http) struct SearchIn {
+    /// A text. One of `query`, `embedding` and `queries` is required, and only one.
     query: Option<String>,
+    /// A vector of the library's dimension.
     embedding: Option<Vec<f32>>,
+    /// Most hits: 10 when absent; at most 1 000 in one answer, 10 000 in a stream.
     k: Option<usize>,
+    /// The largest distance that a hit may have.
     distance_threshold: Option<f32>,
+    /// Up to 100 queries that share one revision; not in a stream. `k`, `distance_threshold` and
+    /// `filter` beside them are for those without their own.
     queries: Option<Vec<QueryIn>>,
+    /// Whether hits have their text (`true`).
     include_text: Option<bool>,
+    /// Whether to compare with every vector, however large the library.
     exact: Option<bool>,
+    /// Waits until it sees at least this revision.
     min_revision: Option<String>,
+    /// How long it waits for that, in milliseconds.
     timeout_ms: Option<u64>,
+    /// Only chunks of which this expression is true.
     filter: Option<String>,
+    /// Not served yet: 501.
+    #[schema(value_type = Option<Value>)]
     ef: Option<IgnoredAny>,
 }
 
 /// One of several queries.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object", default)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = Query)]
 struct QueryIn {
+    /// A text; or `embedding`.
     query: Option<String>,
+    /// A vector of the library's dimension; or `query`.
     embedding: Option<Vec<f32>>,
+    /// Most hits.
     k: Option<usize>,
+    /// The largest distance that a hit may have.
     distance_threshold: Option<f32>,
+    /// Only chunks of which this expression is true.
     filter: Option<String>,
+    /// Not served yet: 501.
+    #[schema(value_type = Option<Value>)]
     ef: Option<IgnoredAny>,
 }
 
@@ -206,7 +285,7 @@ fn numbers(text: &str) -> Result<Vec<f32>> {
 mod tests {
     use super::super::{parse, to_bytes};
     use super::*;
-    use crate::types::{DocumentId, ErrorKind, Metadata};
+    use crate::types::{ChunkId, DocumentId, ErrorKind, Metadata};
 
     fn request(query: &str, body: &str) -> Result<SearchRequest> {
         let mut input = match body {
