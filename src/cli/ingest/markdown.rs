@@ -82,12 +82,18 @@ enum Within {
 
 impl Markdown {
     fn take_front(&mut self, front: &str) -> Result<()> {
-        let parsed: Option<Map<String, Value>> =
-            serde_saphyr::from_str(front).map_err(|error| {
-                let why = error.to_string();
-                let first = why.lines().next().unwrap_or_default().to_owned();
-                Error::invalid("front_matter", format!("is no YAML mapping: {first}"))
-            })?;
+        // Whoever tags with `y`, `no` or 007 means these texts.
+        let options = serde_saphyr::options! {
+            strict_booleans: true,
+            leading_zero_numbers_as_strings: true,
+            with_snippet: false,
+        };
+        let parsed = serde_saphyr::from_str_with_options(front, options);
+        let parsed: Option<Map<String, Value>> = parsed.map_err(|error| {
+            let why = error.to_string();
+            let first = why.lines().next().unwrap_or_default().to_owned();
+            Error::invalid("front_matter", format!("is no YAML mapping: {first}"))
+        })?;
         for (name, value) in parsed.unwrap_or_default() {
             match (name.as_str(), value) {
                 ("title", value) => self.title = text(value).or(self.title.take()),
@@ -149,7 +155,8 @@ mod tests {
         assert_eq!(markdown.tags, ["x", "y"]);
         assert_eq!(Value::Object(markdown.metadata), json!({"date": "2026-11-24", "n": 3}));
         assert_eq!(markdown.body, "Body\n");
-        assert_eq!(read("---\ntags: [a, b]\n---\n").expect("readable").tags, ["a", "b"]);
+        let tags = read("---\ntags: [y, no, 007]\n---\n").expect("readable").tags;
+        assert_eq!(tags, ["y", "no", "007"]);
         assert_eq!(read("---\n# nothing\n---\nBody").expect("readable").body, "Body");
     }
 
