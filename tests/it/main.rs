@@ -20,6 +20,7 @@ mod feed_stress;
 mod feed_verify;
 mod grpc_wire;
 mod harness;
+mod index;
 mod ledger;
 mod libraries;
 mod lifecycle;

@@ -117,7 +117,7 @@ pub(in crate::api::grpc) fn index_type_to_pb(index_type: IndexType) -> pb::Index
     }
 }
 
-fn index_type_from_pb(number: i32) -> Result<IndexType> {
+pub(in crate::api::grpc) fn index_type_from_pb(number: i32) -> Result<IndexType> {
     match pb::IndexType::try_from(number) {
         Ok(pb::IndexType::Unspecified | pb::IndexType::Auto) => Ok(IndexType::Auto),
         Ok(pb::IndexType::Flat) => Ok(IndexType::Flat),
