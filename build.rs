@@ -3,12 +3,13 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-const PROTOS: [&str; 5] = [
+const PROTOS: [&str; 6] = [
     "arrwdb/v1/library_service.proto",
     "arrwdb/v1/document_service.proto",
     "arrwdb/v1/search_service.proto",
     "arrwdb/v1/event_service.proto",
     "arrwdb/v1/consumer_service.proto",
+    "arrwdb/v1/index_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -45,7 +45,7 @@ fn search_table() {
         let view = index.view();
         let contiguous: Vec<f32> = vectors.concat();
         for k in [10, 100, 1_000] {
-            let ask = |vector| Query { vector, k, distance_max: None, rows: None };
+            let ask = |vector| Query { k, ..Query::new(vector) };
             for vector in queries.iter().take(10) {
                 let (found, plain) = (view.search(&[ask(vector)]), plain(&contiguous, vector, k));
                 assert!(same(&found[0], &plain), "the index finds what the scan finds");

@@ -57,6 +57,8 @@ impl Command {
             Self::CreateLibrary { .. }
             | Self::UpdateLibrary { .. }
             | Self::DeleteLibrary { .. }
+            | Self::RecordIndex { .. }
+            | Self::Tend { .. }
             | Self::Close => vec![Touched::All],
             Self::WriteDocument { library, document, request_id, .. } => {
                 let id = document.fields.id.clone().map(|id| Touched::Document(*library, id));
@@ -113,7 +115,13 @@ impl Admission<'_> {
                 };
                 Ok(Draft::of_batch(library, batch_id, kind).admitted())
             }
-            Command::Close => Err(Error::unavailable("the server is shutting down")),
+            Command::RecordIndex { library, done } => {
+                self.library(library)?;
+                Ok(Draft::of(library, done.into()).admitted())
+            }
+            Command::Tend { .. } | Command::Close => {
+                Err(Error::unavailable("the server is shutting down"))
+            }
         }
     }
 

@@ -8,9 +8,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::requests::Requests;
+use super::shelf::Shelf;
 use super::state::{LibraryState, Published};
+use super::tend::{Deed, Tended};
 use super::touched::Touched;
-use crate::index::{LibraryIndex, RowKey};
+use crate::index::{LibraryIndex, Restoring, RowKey};
 use crate::log::LogBounds;
 use crate::store::{
     Applied, DocumentKey, OpenBatch, Store, StoreBatch, StoreError, StoredDocument, VectorScan,
@@ -19,9 +21,6 @@ use crate::types::{
     Change, ChangeHead, ChangeKind, ChunkBody, ChunkHead, Library, LibraryCounts, LibraryId,
     Limits, Revision, Vector,
 };
-
-/// Rows that are loaded into an index at once at the start.
-const LOAD_ROWS: usize = 4_096;
 
 /// The single owner of what changes: the store's write side, the indexes, the remembered
 /// requests.
@@ -34,8 +33,13 @@ pub(super) struct Fold {
 }
 
 impl Fold {
-    /// Loads what the store holds. CPU-bound in the number of chunks.
-    pub(super) fn load(store: Store, limits: &Limits) -> Result<Self, StoreError> {
+    /// Loads what the store holds, with the graphs that the shelf has. CPU-bound in the number of
+    /// chunks.
+    pub(super) fn load(
+        store: Store,
+        limits: &Limits,
+        mut shelf: Option<&mut Shelf>,
+    ) -> Result<Self, StoreError> {
         let snapshot = store.snapshot();
         let mut state = Published {
             applied: snapshot.applied()?,
@@ -45,15 +49,22 @@ impl Fold {
         };
         let mut indexes = HashMap::new();
         for library in snapshot.libraries()? {
-            let mut index = LibraryIndex::new(library.dimension as usize, library.metric);
-            let counts = load_index(&mut index, snapshot.vectors(library.id))?;
+            let mut restoring = Restoring::new(library.dimension as usize, library.metric);
+            let files = shelf.as_ref().map(|shelf| shelf.read(library.id, &mut restoring));
+            let (index, counts) = load_index(restoring, snapshot.vectors(library.id))?;
+            let view = index.view();
+            if let Some(shelf) = &mut shelf {
+                shelf.note(library.id, &view, files.unwrap_or_default());
+            }
             indexes.insert(library.id, index);
             state.names.insert(library.name.clone(), library.id);
-            let view = indexes[&library.id].view();
             let touched = Touched::since(state.applied.revision);
             let id = library.id;
             let library = LibraryState { library, counts, view, touched };
             state.libraries.insert(id, Arc::new(library));
+        }
+        if let Some(shelf) = shelf {
+            shelf.retain(|library| indexes.contains_key(&library));
         }
         let requests = Requests::load(snapshot.requests()?, limits);
         Ok(Self { store, indexes, requests, state: Arc::new(state) })
@@ -90,6 +101,9 @@ impl Fold {
             next.fold(&change.head);
         }
         self.requests.forget(&mut batch, last.head.time);
+        for library in next.reindexed() {
+            batch.put_library(library)?;
+        }
         let applied = applied(&last.head);
         batch.put_applied(applied);
         batch.commit()?;
@@ -97,6 +111,25 @@ impl Fold {
         self.index(changes);
         self.state = Arc::new(next.finish(applied, &self.store, &self.indexes));
         Ok(Arc::clone(&self.state))
+    }
+
+    /// Changes how a library's rows are indexed; `None` when the library is gone.
+    pub(super) fn tend(&mut self, id: LibraryId, deed: Deed) -> Option<Tended> {
+        let index = self.indexes.get_mut(&id)?;
+        let library = self.state.libraries.get(&id)?;
+        let done = match deed {
+            Deed::Seal => {
+                index.seal();
+                true
+            }
+            Deed::Compact(outworn) => !index.compact(&outworn),
+            Deed::Install(built) => index.install(*built),
+        };
+        let library = Arc::new(LibraryState { view: index.view(), ..LibraryState::clone(library) });
+        let mut state = Published::clone(&self.state);
+        state.libraries.insert(id, Arc::clone(&library));
+        self.state = Arc::new(state);
+        Some(Tended { state: Arc::clone(&self.state), library, done })
     }
 
     /// Brings the indexes up to date. Additions that follow each other go in together.
@@ -166,9 +199,11 @@ fn applied(head: &ChangeHead) -> Applied {
     Applied { revision: head.revision, time: head.time, events }
 }
 
-fn load_index(index: &mut LibraryIndex, scan: VectorScan) -> Result<LibraryCounts, StoreError> {
+fn load_index(
+    mut index: Restoring,
+    scan: VectorScan,
+) -> Result<(LibraryIndex, LibraryCounts), StoreError> {
     let mut counts = LibraryCounts::default();
-    let mut rows = Vec::with_capacity(LOAD_ROWS);
     let mut last = None;
     for row in scan {
         let (created, slot, vector) = row?;
@@ -177,14 +212,9 @@ fn load_index(index: &mut LibraryIndex, scan: VectorScan) -> Result<LibraryCount
         if last.replace(created) != Some(created) {
             counts.documents += 1;
         }
-        rows.push((RowKey { document: created.0, slot }, vector));
-        if rows.len() == LOAD_ROWS {
-            index.update(&[], &rows);
-            rows.clear();
-        }
+        index.push(RowKey { document: created.0, slot }, vector);
     }
-    index.update(&[], &rows);
-    Ok(counts)
+    Ok((index.finish(), counts))
 }
 
 /// Writes what a change does to the store.
@@ -232,6 +262,7 @@ fn write(batch: &mut StoreBatch, change: &Change) -> Result<(), StoreError> {
                 batch.remove_batch(id);
             }
         }
+        // The library as it is now is in the state; `Fold::apply` writes it.
         ChangeKind::IndexRebuilt { .. } | ChangeKind::IndexOptimized { .. } => {}
     }
     Ok(())
@@ -253,6 +284,8 @@ struct Next {
     /// Libraries that were touched: what they are now, and what is in them.
     touched: HashMap<LibraryId, NextLibrary>,
     gone: HashSet<LibraryId>,
+    /// Libraries whose index was rebuilt.
+    reindexed: HashSet<LibraryId>,
 }
 
 /// A library of the next state, but for its index.
@@ -269,6 +302,7 @@ impl Next {
             names: state.names.clone(),
             touched: HashMap::new(),
             gone: HashSet::new(),
+            reindexed: HashSet::new(),
         }
     }
 
@@ -304,12 +338,22 @@ impl Next {
                     next.touched.push(head.revision, document, documents);
                 }
             }
+            ChangeKind::IndexRebuilt { index_type } => {
+                if let Some(next) = self.touch(head.library_id) {
+                    next.library.index_type = *index_type;
+                    self.reindexed.insert(head.library_id);
+                }
+            }
             ChangeKind::BatchStarted
             | ChangeKind::BatchCompleted { .. }
             | ChangeKind::BatchFailed { .. }
-            | ChangeKind::IndexRebuilt { .. }
             | ChangeKind::IndexOptimized { .. } => {}
         }
+    }
+
+    /// The libraries that have another kind of index than the store knows.
+    fn reindexed(&self) -> impl Iterator<Item = &Library> {
+        self.reindexed.iter().filter_map(|id| Some(&self.touched.get(id)?.library))
     }
 
     fn touch(&mut self, id: LibraryId) -> Option<&mut NextLibrary> {

@@ -133,7 +133,7 @@ impl Engine {
         Ok(LibraryStatistics {
             library: library.library.clone(),
             counts: library.counts,
-            segments: library.view.segments() as u64,
+            segments: library.view.segments().len() as u64,
             tombstones: library.view.tombstones() as u64,
             index_bytes: library.view.bytes() as u64,
             revision: state.applied.revision,

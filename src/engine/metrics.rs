@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::changes::EventStatistics;
 use super::consumers::ConsumerView;
+use super::state::Published;
 use super::{Engine, ReadAt};
 use crate::types::{BatchCounts, Error, Result};
 
@@ -39,6 +40,9 @@ pub(super) struct Metrics {
     trims: Counter,
     trimmed_bytes: Counter,
     acknowledgements: Counter,
+    index_build_seconds: Histogram,
+    index_built_rows: Counter,
+    index_build_failures: Counter,
 }
 
 impl Metrics {
@@ -64,6 +68,10 @@ impl Metrics {
             trims: Counter::default(),
             trimmed_bytes: Counter::default(),
             acknowledgements: Counter::default(),
+            // From 0.1 s to over an hour.
+            index_build_seconds: Histogram::new(exponential_buckets(0.1, 3.0, 11)),
+            index_built_rows: Counter::default(),
+            index_build_failures: Counter::default(),
         }
     }
 
@@ -72,6 +80,17 @@ impl Metrics {
     pub(super) fn committed(&self, changes: usize, began: Instant) {
         self.commit_changes.observe(changes as f64);
         self.commit_seconds.observe(began.elapsed().as_secs_f64());
+    }
+
+    /// A graph of so many rows was built.
+    pub(super) fn built(&self, rows: usize, began: Instant) {
+        self.index_build_seconds.observe(began.elapsed().as_secs_f64());
+        self.index_built_rows.inc_by(rows as u64);
+    }
+
+    /// A graph could not be built.
+    pub(super) fn build_failed(&self) {
+        self.index_build_failures.inc();
     }
 
     /// A reader was served from the window of the newest changes.
@@ -146,11 +165,17 @@ impl Metrics {
     }
 
     /// With what the statistics and the consumers know, as OpenMetrics text.
-    fn to_text(&self, statistics: &EventStatistics, consumers: &[ConsumerView]) -> Result<String> {
+    fn to_text(
+        &self,
+        statistics: &EventStatistics,
+        consumers: &[ConsumerView],
+        state: &Published,
+    ) -> Result<String> {
         let mut registry = Registry::with_prefix("arrwdb");
         self.register(&mut registry);
         register_feed(&mut registry, statistics);
         register_consumers(&mut registry, consumers);
+        register_indexes(&mut registry, state);
         if let Some(bytes) = resident_bytes() {
             let gauge: ConstGauge<u64> = ConstGauge::new(bytes);
             let help = "Memory of the process that is in RAM";
@@ -199,6 +224,13 @@ impl Metrics {
         to.register_with_unit("log_trimmed", help, Unit::Bytes, self.trimmed_bytes.clone());
         let help = "Acknowledgements of durable consumers, each durable";
         to.register("consumer_acknowledgements", help, self.acknowledgements.clone());
+        let help = "Time that the building of a graph took";
+        let took = self.index_build_seconds.clone();
+        to.register_with_unit("index_build", help, Unit::Seconds, took);
+        let help = "Rows that went into graphs; a row may go into several, one after the other";
+        to.register("index_built_rows", help, self.index_built_rows.clone());
+        let help = "Graphs whose builder failed";
+        to.register("index_build_failures", help, self.index_build_failures.clone());
     }
 }
 
@@ -253,6 +285,28 @@ fn register_consumers(to: &mut Registry, consumers: &[ConsumerView]) {
     to.register_with_unit("consumer_lag", help, Unit::Seconds, age);
 }
 
+/// What the indexes of all libraries are made of, together.
+fn register_indexes(to: &mut Registry, state: &Published) {
+    let (mut rows, mut linked, mut tombstones, mut graphs, mut bytes) = (0, 0, 0, 0, 0);
+    for segment in state.libraries.values().flat_map(|library| library.view.segments()) {
+        rows += segment.rows;
+        linked += if segment.has_graph { segment.rows } else { 0 };
+        graphs += usize::from(segment.has_graph);
+        tombstones += segment.tombstones;
+        bytes += segment.bytes;
+    }
+    let mut gauge = |name: &str, help: &str, value: usize| {
+        let gauge: ConstGauge<u64> = ConstGauge::new(value as u64);
+        to.register(name, help, gauge);
+    };
+    gauge("index_rows", "Rows of all indexes, one a chunk", rows);
+    gauge("index_linked_rows", "Rows of them that have a graph", linked);
+    gauge("index_tombstones", "Deleted rows that still take space", tombstones);
+    gauge("index_graphs", "Graphs of all indexes", graphs);
+    let gauge: ConstGauge<u64> = ConstGauge::new(bytes as u64);
+    to.register_with_unit("index", "Memory of all indexes", Unit::Bytes, gauge);
+}
+
 /// A gauge for each consumer.
 fn each<N, A: Atomic<N> + Default>(
     consumers: &[ConsumerView],
@@ -281,10 +335,11 @@ impl Engine {
     }
 
     /// The engine in numbers since it was opened, as OpenMetrics text; `docs/METRICS.md` lists
-    /// them. Cost: a pass over the live subscriptions and the durable consumers, and a read of the
-    /// log for each of these that lags.
+    /// them. Cost: a pass over the live subscriptions, the durable consumers and the indexes' blocks,
+    /// and a read of the log for each consumer that lags.
     pub async fn metrics(&self) -> Result<String> {
         let statistics = self.event_statistics(ReadAt::default()).await?;
-        self.inner.metrics.to_text(&statistics, &self.all_consumers().await?)
+        let state = self.inner.published.load_full();
+        self.inner.metrics.to_text(&statistics, &self.all_consumers().await?, &state)
     }
 }

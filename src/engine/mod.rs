@@ -13,12 +13,15 @@ pub mod export;
 mod feed;
 #[cfg(test)]
 mod fixture;
+pub mod indexing;
 pub mod ingest;
 pub mod library;
 mod matches;
+pub mod matching;
 mod metrics;
 mod past;
 mod purge;
+pub mod recall;
 mod recover;
 mod requests;
 mod resume;
@@ -26,15 +29,18 @@ mod retention;
 mod run;
 pub mod search;
 mod select;
+mod shelf;
 #[cfg(test)]
 mod small;
 pub mod snapshot;
 mod split;
 mod state;
 mod subscription;
+mod tend;
 mod touched;
 mod writer;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +58,7 @@ use feed::Feed;
 use matches::Matches;
 use metrics::Metrics;
 use state::Published;
+use tend::Tender;
 use writer::{Command, Submission};
 
 pub use recover::OpenError;
@@ -63,6 +70,8 @@ pub struct EngineOptions {
     pub limits: Limits,
     /// The embedders that libraries can be made with, by configured name; `default` is one.
     pub embedders: Vec<(String, Arc<dyn Embedder>)>,
+    /// Where graphs are kept on disk; `None`: they are built anew after each start.
+    pub index_folder: Option<PathBuf>,
     /// Cancelled when the server begins to shut down.
     pub shutdown: CancellationToken,
 }
@@ -87,6 +96,8 @@ struct Inner {
     feed: Arc<Feed>,
     consumers: Registry,
     metrics: Arc<Metrics>,
+    /// Builds graphs and gives back space.
+    tender: Tender,
     /// Why writes are refused for good, once they are.
     failure: Arc<ArcSwapOption<String>>,
     /// Ends what runs in the background and needs the engine, also when it is dropped.

@@ -1,6 +1,7 @@
 //! Opening: load the store, apply what the log has beyond it, close what a crash cut, start the
 //! writer.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -12,6 +13,8 @@ use super::consumers::Registry;
 use super::feed::Feed;
 use super::matches::Matches;
 use super::metrics::Metrics;
+use super::shelf::Shelf;
+use super::tend::{self, Tender};
 use super::writer::{Command, Publisher, Writer};
 use super::{Engine, EngineOptions, Inner, purge, retention};
 use crate::log::{ChangeLog, ReadError};
@@ -56,13 +59,17 @@ impl Engine {
         options: EngineOptions,
     ) -> Result<Self, OpenError> {
         let limits = options.limits;
-        let loading = (store.clone(), limits.clone());
+        let loading = (store.clone(), limits.clone(), options.index_folder);
         let load = move || {
-            let consumers = loading.0.consumers()?;
-            Ok::<_, StoreError>((Fold::load(loading.0, &loading.1)?, consumers))
+            let (store, limits, folder) = loading;
+            let consumers = store.consumers()?;
+            let mut shelf = folder.as_deref().and_then(open_shelf);
+            let fold = Fold::load(store, &limits, shelf.as_mut())?;
+            Ok::<_, StoreError>((fold, consumers, shelf))
         };
         let loaded = tokio::task::spawn_blocking(load).await;
-        let (fold, consumers) = loaded.map_err(|error| OpenError::Thread(error.to_string()))??;
+        let (fold, consumers, shelf) =
+            loaded.map_err(|error| OpenError::Thread(error.to_string()))??;
         let mut fold = replay(fold, &*log).await?;
         let bounds = log.bounds().await?;
         fold.follow(&bounds);
@@ -95,6 +102,8 @@ impl Engine {
             .build()
             .map_err(|error| OpenError::Thread(error.to_string()))?;
         let (consumers, committer) = Registry::new(consumers, &store, &limits);
+        let (tender, tending) =
+            Tender::new(&limits).map_err(|error| OpenError::Thread(error.to_string()))?;
         let life = options.shutdown.child_token();
         let engine = Self {
             inner: Arc::new(Inner {
@@ -111,6 +120,7 @@ impl Engine {
                 feed,
                 consumers,
                 metrics,
+                tender,
                 failure,
                 _life: life.clone().drop_guard(),
                 search_pool,
@@ -121,6 +131,7 @@ impl Engine {
         engine.inner.tasks.spawn(committer.run(engine.inner.shutdown.clone()));
         engine.close_cut_batches(&store).await?;
         purge::start(&engine, store.clone());
+        tend::start(&engine, tending, shelf, life.clone());
         retention::start(&engine, store, life);
         Ok(engine)
     }
@@ -139,6 +150,16 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Graphs can be built again, so the server starts without the folder too.
+fn open_shelf(folder: &Path) -> Option<Shelf> {
+    let shelf = Shelf::open(folder.to_owned());
+    shelf
+        .inspect_err(|error| {
+            tracing::error!(folder = %folder.display(), %error, "graphs are not kept on disk");
+        })
+        .ok()
 }
 
 /// Applies what the log has beyond the store.

@@ -29,6 +29,8 @@ pub struct SearchRequest {
     pub include_text: bool,
     /// Whether approximation is forbidden.
     pub exact: bool,
+    /// Whether only the best chunk of each document counts: k is how many documents then.
+    pub by_document: bool,
     /// Most hits that a query may ask for: `limits.hits_per_reply_max` or
     /// `limits.hits_per_stream_max`, by transport verb.
     pub k_max: usize,
@@ -47,6 +49,9 @@ pub struct SearchQuery {
     pub distance_threshold: Option<f32>,
     /// Only chunks that this expression is true of, in place of the request's.
     pub filter: Option<String>,
+    /// How wide walks through the index's graphs are: more finds more and takes longer. `None`:
+    /// what was found to be enough when they were built. Of no effect where the search is exact.
+    pub ef: Option<usize>,
 }
 
 /// What to be near to.
@@ -134,6 +139,7 @@ struct HitReader {
     state: Arc<Published>,
     library: Arc<LibraryState>,
     include_text: bool,
+    by_document: bool,
 }
 
 impl HitReader {
@@ -252,7 +258,8 @@ impl Engine {
         let library = Arc::clone(state.library(library)?);
         let mut queries = Vec::with_capacity(request.queries.len());
         for (place, (query, filter)) in request.queries.into_iter().zip(filter_of).enumerate() {
-            let resolved = self.resolve(&library.library, query, filter, request.k_max).await;
+            let (k_max, exact) = (request.k_max, request.exact);
+            let resolved = self.resolve(&library.library, query, filter, k_max, exact).await;
             queries.push(resolved.map_err(|error| within(place, error))?);
         }
         let _place = self.inner.searches.try_acquire().map_err(|_| {
@@ -271,7 +278,8 @@ impl Engine {
             matches.select(published, library.library.id, &filters).await?
         };
         let Selected { state, library, rows } = selected;
-        let reader = HitReader { state, library, include_text: request.include_text };
+        let (include_text, by_document) = (request.include_text, request.by_document);
+        let reader = HitReader { state, library, include_text, by_document };
         let rankings = self.rank(reader.clone(), queries, rows).await?;
         Ok(SearchResults { reader, rankings })
     }
@@ -282,11 +290,16 @@ impl Engine {
         query: SearchQuery,
         filter: Option<usize>,
         k_max: usize,
+        exact: bool,
     ) -> Result<Resolved> {
         let k = query.k.unwrap_or(self.inner.limits.hits_default.min(k_max));
         if k == 0 || k > k_max {
             let detail = format!("must be 1 to {k_max} (hits_per_reply_max, hits_per_stream_max)");
             return Err(Error::invalid("k", detail));
+        }
+        let ef_max = self.inner.limits.search_ef_max;
+        if query.ef.is_some_and(|ef| ef == 0 || ef > ef_max) {
+            return Err(Error::invalid("ef", format!("must be 1 to {ef_max} (search_ef_max)")));
         }
         if query.distance_threshold.is_some_and(f32::is_nan) {
             return Err(Error::invalid("distance_threshold", "must be a number"));
@@ -300,7 +313,8 @@ impl Engine {
                 Vector::new("embedding", values, library.dimension as usize, library.metric)?
             }
         };
-        Ok(Resolved { vector, k, distance_max: query.distance_threshold, filter })
+        let (distance_max, ef) = (query.distance_threshold, query.ef);
+        Ok(Resolved { vector, k, distance_max, filter, ef, exact })
     }
 
     /// Ranks and reads the first hits: a small library's where it is, so that the answer does not
@@ -311,8 +325,8 @@ impl Engine {
         queries: Vec<Resolved>,
         rows: Vec<Arc<Rows>>,
     ) -> Result<Vec<Ranking>> {
-        let chosen = queries.iter().map(|query| query.rows(&rows));
-        if reader.library.view.scan_bytes(chosen) <= INLINE_SCAN_BYTES_MAX {
+        let asked: Vec<Query<'_>> = queries.iter().map(|query| query.ask(&rows)).collect();
+        if reader.library.view.work_bytes(&asked) <= INLINE_SCAN_BYTES_MAX {
             return rank(&reader, &queries, &rows).map_err(store_error);
         }
         let (answer, ranked) = oneshot::channel();
@@ -335,12 +349,21 @@ struct Resolved {
     distance_max: Option<f32>,
     /// Place of its filter.
     filter: Option<usize>,
+    ef: Option<usize>,
+    exact: bool,
 }
 
 impl Resolved {
-    /// The rows that its filter lets through, of those of all filters.
-    fn rows<'a>(&self, rows: &'a [Arc<Rows>]) -> Option<&'a Rows> {
-        self.filter.map(|place| &*rows[place])
+    /// As the index is asked, with the rows that its filter lets through, of those of all filters.
+    fn ask<'a>(&'a self, rows: &'a [Arc<Rows>]) -> Query<'a> {
+        Query {
+            vector: self.vector.as_slice(),
+            k: self.k,
+            distance_max: self.distance_max,
+            rows: self.filter.map(|place| &*rows[place]),
+            exact: self.exact,
+            ef: self.ef,
+        }
     }
 }
 
@@ -367,16 +390,12 @@ fn rank(
     rows: &[Arc<Rows>],
 ) -> Result<Vec<Ranking>, StoreError> {
     let view: &View = &reader.library.view;
-    let queries: Vec<Query<'_>> = queries
-        .iter()
-        .map(|query| Query {
-            vector: query.vector.as_slice(),
-            k: query.k,
-            distance_max: query.distance_max,
-            rows: query.rows(rows),
-        })
-        .collect();
-    view.search(&queries)
+    let queries: Vec<Query<'_>> = queries.iter().map(|query| query.ask(rows)).collect();
+    let found = match reader.by_document {
+        true => view.search_documents(&queries),
+        false => view.search(&queries),
+    };
+    found
         .into_iter()
         .map(|neighbours| {
             let first = reader.read(&neighbours, 0..neighbours.len().min(FIRST_HITS))?;

@@ -23,7 +23,7 @@ pub(super) struct Published {
 }
 
 /// One library at one revision.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct LibraryState {
     pub(super) library: Library,
     pub(super) counts: LibraryCounts,

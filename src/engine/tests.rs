@@ -29,6 +29,7 @@ fn options() -> EngineOptions {
     EngineOptions {
         limits: Limits::default(),
         embedders: Vec::new(),
+        index_folder: None,
         shutdown: CancellationToken::new(),
     }
 }

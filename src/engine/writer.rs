@@ -20,6 +20,7 @@ use super::document::{PreparedDocument, PreparedPatch};
 use super::feed::Feed;
 use super::metrics::Metrics;
 use super::state::Published;
+use super::tend::{Deed, IndexWork, Tended};
 use crate::log::{AppendError, ChangeLog};
 use crate::store::{Store, StoredRequest};
 use crate::types::{
@@ -73,6 +74,18 @@ pub(super) enum Command {
         batch_id: BatchId,
         counts: BatchCounts,
         failure: Option<BatchFailure>,
+    },
+    /// A user asked for work on an index, and it is done.
+    RecordIndex {
+        library: LibraryId,
+        done: IndexWork,
+    },
+    /// Change how a library's rows are indexed, not which.
+    Tend {
+        library: LibraryId,
+        deed: Deed,
+        /// What became of it, in place of the command's answer.
+        tended: oneshot::Sender<Tended>,
     },
     /// Finish what came before, make everything durable, end.
     Close,
@@ -235,6 +248,7 @@ impl Writer {
             }
             return;
         }
+        let batch = self.tend(batch);
         let (pending, changes) = self.admit(batch);
         if changes.is_empty() {
             return;
@@ -265,6 +279,24 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Does what is no change, and gives back the rest.
+    fn tend(&mut self, batch: Vec<Submission>) -> Vec<Submission> {
+        let mut rest = Vec::with_capacity(batch.len());
+        for Submission { command, answer } in batch {
+            let Command::Tend { library, deed, tended } = command else {
+                rest.push(Submission { command, answer });
+                continue;
+            };
+            let done = self.fold.tend(library, deed);
+            if let Some(done) = &done {
+                self.publish.state.store(Arc::clone(&done.state));
+            }
+            // Who asked may be gone; what is done is done.
+            let _ = done.map(|done| tended.send(done));
+        }
+        rest
     }
 
     /// Turns commands into changes; answers at once those that write nothing.
@@ -408,6 +440,8 @@ impl Command {
             | Self::DeleteDocument { .. }
             | Self::StartBatch { .. }
             | Self::EndBatch { .. }
+            | Self::RecordIndex { .. }
+            | Self::Tend { .. }
             | Self::Close => &[],
         };
         let chunk = |chunk: &super::document::PreparedChunk| {

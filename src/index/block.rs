@@ -36,6 +36,11 @@ impl Shape {
         shape
     }
 
+    /// Bits that the place of a row in its block takes.
+    pub(super) fn row_bits(&self) -> u32 {
+        self.block_rows_max.next_power_of_two().trailing_zeros()
+    }
+
     /// Lanes of a row in single precision.
     pub(super) fn float_lanes(&self) -> usize {
         self.dimension.div_ceil(16)
@@ -123,6 +128,37 @@ impl Block {
         self.squares.push(other.squares[row]);
         self.floats.extend_from_slice(other.floats_of(row));
         self.codes.extend_from_slice(other.codes_of(row, row + 1));
+    }
+
+    /// Out of what was kept of it; its vectors are zeros until they are set. All as many as rows.
+    pub(super) fn without_vectors(
+        shape: &Shape,
+        keys: Vec<RowKey>,
+        columns: [Vec<f32>; 4],
+        codes: Vec<RowLane>,
+    ) -> Self {
+        let [scales, residuals, norms, squares] = columns;
+        let (float_lanes, code_lanes) = (shape.float_lanes(), shape.code_lanes());
+        let floats = vec![FloatLane::ZERO; keys.len() * float_lanes];
+        Self { float_lanes, code_lanes, keys, floats, codes, scales, residuals, norms, squares }
+    }
+
+    /// Scales, residuals, norms and squared norms, as [`Block::without_vectors`] takes them.
+    pub(super) fn columns(&self) -> [&[f32]; 4] {
+        [&self.scales, &self.residuals, &self.norms, &self.squares]
+    }
+
+    /// Sets a row's vector. False, and nothing is set, when its codes are not those of the vector.
+    pub(super) fn set_vector(&mut self, shape: &Shape, row: usize, vector: &[f32]) -> bool {
+        let mut own = Self::with_capacity(shape, 1);
+        own.push(shape, self.keys[row], vector);
+        let same = own.codes == self.codes_of(row, row + 1)
+            && own.columns().iter().zip(self.columns()).all(|(own, all)| own[0] == all[row]);
+        if same {
+            let lanes = row * self.float_lanes..(row + 1) * self.float_lanes;
+            self.floats[lanes].copy_from_slice(&own.floats);
+        }
+        same
     }
 
     /// Rows.
@@ -216,9 +252,6 @@ impl Codes {
         self.lanes.iter().flat_map(|lane| lane.0).map(i32::from).sum()
     }
 }
-
-/// What [`RowLane`] adds to a code.
-pub(super) const CODE_BIAS: i32 = 128;
 
 fn biased(code: i8) -> u8 {
     code.cast_unsigned() ^ 0x80

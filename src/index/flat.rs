@@ -6,11 +6,17 @@
 //! counter: a row is copied some log₂(block size) times until its block is full, and there are
 //! never many small blocks. A block that is half dead is merged likewise, which its removals pay
 //! for.
+//!
+//! Graphs lie over blocks that stay where they are: a graph names the blocks whose rows it links,
+//! and those are not merged while it is there. A row is removed from under a graph as from any
+//! block. So a graph comes and goes without a row being moved.
 
 use std::sync::Arc;
 
 use super::RowKey;
 use super::block::{Block, Shape};
+use super::graph::Graph;
+use super::policy::is_worn;
 use crate::types::Vector;
 
 /// Where a row is.
@@ -46,11 +52,40 @@ impl Part {
         self.tombstones.as_ref().is_some_and(|tombstones| tombstones.contains(row))
     }
 
-    fn live(&self) -> usize {
+    /// With this id; these of its rows are removed.
+    pub(super) fn with_removed(
+        id: u64,
+        block: Block,
+        removed: impl Iterator<Item = usize>,
+    ) -> Self {
+        let mut tombstones = Tombstones::of_rows(block.len());
+        removed.for_each(|row| tombstones.insert(row));
+        let tombstones = (tombstones.count > 0).then(|| Arc::new(tombstones));
+        Self { id, block: Arc::new(block), tombstones }
+    }
+
+    /// Rows that are not removed.
+    pub(super) fn live(&self) -> usize {
         self.block.len() - self.tombstones.as_ref().map_or(0, |tombstones| tombstones.count)
     }
 
-    fn live_rows(&self) -> impl Iterator<Item = usize> {
+    /// Removed rows.
+    pub(super) fn tombstones(&self) -> usize {
+        self.block.len() - self.live()
+    }
+
+    /// Bytes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        let marks = self.tombstones.as_ref().map_or(0, |marks| marks.words.len() * 8);
+        size_of::<Self>() + self.block.bytes() + marks
+    }
+
+    fn is_worn(&self, dead_percent: usize) -> bool {
+        is_worn(self.block.len(), self.live(), dead_percent)
+    }
+
+    /// The places of rows that are not removed.
+    pub(super) fn live_rows(&self) -> impl Iterator<Item = usize> {
         (0..self.block.len()).filter(|row| !self.is_dead(*row))
     }
 }
@@ -85,11 +120,24 @@ pub(super) struct Flat {
     parts: Vec<Part>,
     /// No part has had this id or a higher one.
     next_id: u64,
+    /// Each over consecutive parts, in their order; no part has two.
+    graphs: Vec<Arc<Graph>>,
+    /// Parts with ids below this are not merged for being small: a graph is being built on them.
+    sealed: u64,
 }
+
+/// Dead blocks that one update merges at most: some milliseconds of copying.
+const COMPACTED_PARTS_MAX: usize = 4;
 
 impl Flat {
     pub(super) fn new(shape: Shape) -> Self {
-        Self { shape, parts: Vec::new(), next_id: 0 }
+        Self { shape, parts: Vec::new(), next_id: 0, graphs: Vec::new(), sealed: 0 }
+    }
+
+    /// With these parts, which lie still.
+    pub(super) fn with_parts(shape: Shape, parts: Vec<Part>) -> Self {
+        let next_id = parts.last().map_or(0, |part| part.id + 1);
+        Self { parts, next_id, sealed: next_id, ..Self::new(shape) }
     }
 
     pub(super) fn shape(&self) -> &Shape {
@@ -100,6 +148,78 @@ impl Flat {
         &self.parts
     }
 
+    /// The graphs, each with the place of its first part.
+    pub(super) fn graphs(&self) -> impl Iterator<Item = (usize, &Arc<Graph>)> {
+        self.graphs.iter().map(|graph| {
+            let first = graph.parts()[0];
+            (self.parts.partition_point(|part| part.id < first), graph)
+        })
+    }
+
+    /// Has these graphs and no others.
+    pub(super) fn set_graphs(&mut self, graphs: Vec<Arc<Graph>>) {
+        self.graphs = graphs;
+    }
+
+    /// Before the first part: it and those behind it get ids from this one on.
+    pub(super) fn begin_at(&mut self, id: u64) {
+        debug_assert!(self.parts.is_empty(), "parts have their ids already");
+        (self.next_id, self.sealed) = (id, id);
+    }
+
+    /// Puts parts with lower ids than any that there is, and graphs over them, before all.
+    pub(super) fn put_before(&mut self, parts: Vec<Part>, graphs: Vec<Arc<Graph>>) {
+        self.parts.splice(0..0, parts);
+        self.graphs.splice(0..0, graphs);
+    }
+
+    /// Puts a graph in place of those over the same parts. False, and nothing changes, when its
+    /// parts are no longer there or another graph has some of them and others.
+    pub(super) fn install(&mut self, graph: Graph) -> bool {
+        let (Some(first), Some(last)) = (graph.parts().first(), graph.parts().last()) else {
+            return false;
+        };
+        let place = self.parts.partition_point(|part| part.id < *first);
+        let here = self.parts[place..].iter().map(Part::id).take(graph.parts().len());
+        let within = |other: &Graph| graph.parts().binary_search(&other.parts()[0]).is_ok();
+        let outside = |other: &Graph| {
+            let ids = other.parts();
+            ids[0] > *last || ids.last() < Some(first)
+        };
+        let nested = |other: &Arc<Graph>| {
+            outside(other) || within(other) && other.parts().last() <= Some(last)
+        };
+        if !here.eq(graph.parts().iter().copied()) || !self.graphs.iter().all(nested) {
+            return false;
+        }
+        self.graphs.retain(|other| outside(other));
+        let at = self.graphs.partition_point(|other| other.parts()[0] < *first);
+        self.sealed = self.sealed.max(*last + 1);
+        self.graphs.insert(at, Arc::new(graph));
+        true
+    }
+
+    /// Takes off the graphs that begin with these parts.
+    pub(super) fn take_off(&mut self, first_parts: &[u64]) {
+        self.graphs.retain(|graph| !first_parts.contains(&graph.parts()[0]));
+    }
+
+    /// Whether the part may yet be merged for being small.
+    pub(super) fn grows(&self, part: &Part) -> bool {
+        part.block.len() < self.shape.block_rows_max && part.id >= self.sealed
+    }
+
+    /// From now on the parts that are there are merged only when half dead.
+    pub(super) fn seal(&mut self) {
+        self.sealed = self.next_id;
+    }
+
+    /// Whether a graph has this part.
+    fn is_linked(&self, id: u64) -> bool {
+        let at = self.graphs.partition_point(|graph| graph.parts()[0] <= id);
+        at > 0 && self.graphs[at - 1].parts().last() >= Some(&id)
+    }
+
     /// Rows that are not removed.
     pub(super) fn live(&self) -> usize {
         self.parts.iter().map(Part::live).sum()
@@ -107,14 +227,13 @@ impl Flat {
 
     /// Removed rows that still take space.
     pub(super) fn tombstones(&self) -> usize {
-        self.parts.iter().map(|part| part.block.len() - part.live()).sum()
+        self.parts.iter().map(Part::tombstones).sum()
     }
 
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
-        let marks = |part: &Part| part.tombstones.as_ref().map_or(0, |marks| marks.words.len() * 8);
-        let part = |part: &Part| size_of::<Part>() + part.block.bytes() + marks(part);
-        self.parts.iter().map(part).sum()
+        let graphs: usize = self.graphs.iter().map(|graph| graph.bytes()).sum();
+        self.parts.iter().map(Part::bytes).sum::<usize>() + graphs
     }
 
     /// Marks a row as removed. A part that is no more has no effect.
@@ -130,9 +249,9 @@ impl Flat {
 
     /// Adds rows, and merges what there is to merge. Says the id of the first new part: all
     /// parts from it on have rows that are new or have moved ([`Flat::rows_since`]).
-    pub(super) fn append(&mut self, added: &[(RowKey, Vector)]) -> u64 {
+    pub(super) fn append(&mut self, added: &[(RowKey, Vector)], dead_percent: usize) -> u64 {
         let first = self.next_id;
-        let moved = self.take_parts_to_merge(added.len());
+        let moved = self.take_parts_to_merge(added.len(), dead_percent);
         let rows = added.len() + moved.iter().map(Part::live).sum::<usize>();
 
         let mut filling = Filling { flat: self, block: None, rows_left: rows };
@@ -157,16 +276,27 @@ impl Flat {
         })
     }
 
-    /// Takes out the parts that are at least half dead, and the parts at the end that are not
+    /// Whether there are parts without a graph of which so much is dead.
+    pub(super) fn is_to_compact(&self, dead_percent: usize) -> bool {
+        self.parts.iter().any(|part| part.is_worn(dead_percent) && !self.is_linked(part.id))
+    }
+
+    /// Takes out parts of which so much is dead, and the parts at the end that are not
     /// full and no larger than what is merged already.
-    fn take_parts_to_merge(&mut self, added: usize) -> Vec<Part> {
-        let half_dead = |part: &mut Part| part.live() * 2 <= part.block.len();
-        let mut moved: Vec<Part> = self.parts.extract_if(.., half_dead).collect();
+    fn take_parts_to_merge(&mut self, added: usize, dead_percent: usize) -> Vec<Part> {
+        let mut moved = Vec::new();
+        let mut place = 0;
+        while place < self.parts.len() && moved.len() < COMPACTED_PARTS_MAX {
+            let part = &self.parts[place];
+            if part.is_worn(dead_percent) && !self.is_linked(part.id) {
+                moved.push(self.parts.remove(place));
+            } else {
+                place += 1;
+            }
+        }
         let mut rows = added + moved.iter().map(Part::live).sum::<usize>();
-        while let Some(last) = self
-            .parts
-            .pop_if(|last| last.live() <= rows && last.block.len() < self.shape.block_rows_max)
-        {
+        while self.parts.last().is_some_and(|last| last.live() <= rows && self.grows(last)) {
+            let Some(last) = self.parts.pop() else { break };
             rows += last.live();
             moved.push(last);
         }

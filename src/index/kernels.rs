@@ -1,16 +1,24 @@
 //! Hides the processor: dot products, squared distances and the sieve of a scan, each in the
 //! widest form that this machine has, chosen once.
 //!
-//! The only file with unsafe code. Lengths are whole lanes of 64 bytes, aligned by type, so that
-//! no kernel has a tail over a vector's numbers. Paths differ in the order of f32 additions and
-//! so in the last digits; every path adds at least 32 partial sums ([`F32_PARTIAL_SUMS`]).
+//! With `gather`, the only place of unsafe code. Lengths are whole lanes of 64 bytes, aligned by
+//! type, so that no kernel has a tail over a vector's numbers. Paths differ in the order of f32
+//! additions and so in the last digits; every path adds at least 32 partial sums
+//! ([`F32_PARTIAL_SUMS`]).
 
 #![cfg_attr(
     target_arch = "x86_64",
     expect(unsafe_code, reason = "instructions that are only known at run time to exist")
 )]
 
+mod gather;
+
 use std::sync::OnceLock;
+
+pub(super) use self::gather::{prefetch, prefetch_codes, prefetch_floats};
+
+/// What [`RowLane`] adds to a code.
+pub(super) const CODE_BIAS: i32 = 128;
 
 /// 16 numbers of a vector.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,6 +83,13 @@ impl Terms {
         let codes = self.gain * scale * (dot - self.bias) as f32;
         let estimate = self.base + self.square * square + codes;
         estimate + (self.residual * residual + self.norm * norm)
+    }
+
+    /// What the codes alone say of a row's key.
+    #[inline(always)]
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub(super) fn estimate(&self, dot: i32, scale: f32, square: f32) -> f32 {
+        self.base + self.square * square + self.gain * scale * (dot - self.bias) as f32
     }
 }
 
@@ -191,7 +206,7 @@ mod plain {
         }
     }
 
-    fn lane_dot(row: &RowLane, query: &QueryLane) -> i32 {
+    pub(super) fn lane_dot(row: &RowLane, query: &QueryLane) -> i32 {
         row.0.iter().zip(&query.0).map(|(&r, &q)| i32::from(i16::from(r)) * i32::from(q)).sum()
     }
 
@@ -300,7 +315,7 @@ mod avx2 {
 
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    fn widen_query(query: &QueryLane) -> [__m256i; 4] {
+    pub(super) fn widen_query(query: &QueryLane) -> [__m256i; 4] {
         // SAFETY: each load reads 16 of the lane's 64 bytes, at an offset of 0, 16, 32 or 48.
         let load = |i: usize| unsafe { _mm_loadu_si128(query.0.as_ptr().add(i * 16).cast()) };
         [0, 1, 2, 3].map(|i| _mm256_cvtepi8_epi16(load(i)))
@@ -308,7 +323,7 @@ mod avx2 {
 
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    fn add_lane(sum: __m256i, row: &RowLane, query: [__m256i; 4]) -> __m256i {
+    pub(super) fn add_lane(sum: __m256i, row: &RowLane, query: [__m256i; 4]) -> __m256i {
         // SAFETY: each load reads 16 of the lane's 64 bytes, at an offset of 0, 16, 32 or 48.
         let load = |i: usize| unsafe { _mm_loadu_si128(row.0.as_ptr().add(i * 16).cast()) };
         let product = |i: usize| _mm256_madd_epi16(_mm256_cvtepu8_epi16(load(i)), query[i]);
@@ -422,14 +437,14 @@ mod avx512 {
 
     #[target_feature(enable = "avx512f")]
     #[inline]
-    fn load_row(lane: &RowLane) -> __m512i {
+    pub(super) fn load_row(lane: &RowLane) -> __m512i {
         // SAFETY: a lane is 64 bytes, aligned to 64.
         unsafe { _mm512_load_si512(lane.0.as_ptr().cast()) }
     }
 
     #[target_feature(enable = "avx512f")]
     #[inline]
-    fn load_query(lane: &QueryLane) -> __m512i {
+    pub(super) fn load_query(lane: &QueryLane) -> __m512i {
         // SAFETY: a lane is 64 bytes, aligned to 64.
         unsafe { _mm512_load_si512(lane.0.as_ptr().cast()) }
     }
@@ -443,7 +458,7 @@ mod avx512 {
 
     #[target_feature(enable = "avx2,avx512f")]
     #[inline]
-    fn fold(sum: __m512i) -> __m256i {
+    pub(super) fn fold(sum: __m512i) -> __m256i {
         _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1))
     }
 

@@ -2,25 +2,44 @@
 //! near a query.
 //!
 //! One writer changes a [`LibraryIndex`]; searches run on the immutable [`View`]s that it gives
-//! out, so neither waits for the other. Every search is exact: its answer is the one that a scan
-//! of all live rows, or of those of them that were chosen, in single precision gives.
+//! out, so neither waits for the other. A scan is exact: its answer is the one that a look at all
+//! live rows, or at those of them that were chosen, in single precision gives. Large parts get
+//! graphs, built beside all that ([`View::work`]); a walk through one finds nearly all of it in a
+//! fraction of the time, and is taken where it is cheaper.
 //!
-//! Rows are in memory only; the store has them, and a start builds the index again from there.
+//! Rows are in memory; the store has them too, and a start reads them from there. A file may spare
+//! it the building of graphs ([`Restoring`]), and never says what is in the library.
 
 mod block;
+mod build;
+mod file;
 mod flat;
+mod graph;
+mod group;
 mod kernels;
+mod links;
+mod plan;
+mod policy;
 mod probe;
+mod restore;
 mod rows;
+mod tend;
 mod topk;
+mod trial;
 mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::block::Shape;
+pub use self::build::{BuildError, Progress};
+pub use self::file::FileError;
 use self::flat::Location;
+use self::policy::DEAD_PERCENT;
+pub use self::policy::{Policy, Urge};
+pub use self::restore::{Keeper, Restoring};
 pub use self::rows::Rows;
+pub use self::tend::{Built, Outworn, Segment, Task, Work};
 pub use self::view::View;
 use crate::types::{Metric, Vector};
 
@@ -44,6 +63,20 @@ pub struct Query<'a> {
     pub distance_max: Option<f32>,
     /// Only these rows, chosen from the view that is searched; `None`: all.
     pub rows: Option<&'a Rows>,
+    /// Whether approximation is forbidden.
+    pub exact: bool,
+    /// How many near rows a walk through a graph keeps on its way: more find more and take
+    /// longer. `None`: what was measured to find nearly all when the graph was built. At least k
+    /// either way.
+    pub ef: Option<usize>,
+}
+
+impl<'a> Query<'a> {
+    /// For the nearest row of all.
+    #[must_use]
+    pub const fn new(vector: &'a [f32]) -> Self {
+        Self { vector, k: 1, distance_max: None, rows: None, exact: false, ef: None }
+    }
 }
 
 /// One neighbour.
@@ -53,6 +86,14 @@ pub struct Neighbour {
     pub row: RowKey,
     /// How far. Cosine: 0 to 2. Dot: any. L2: 0 or more.
     pub distance: f32,
+}
+
+/// How many of the nearest rows were found, of those that an exact search for as many gives: rows
+/// as near as the farthest of them count, whichever they are.
+#[must_use]
+pub fn hits_among(found: &[Neighbour], exact: &[Neighbour]) -> usize {
+    let Some(farthest) = exact.last() else { return 0 };
+    found.iter().filter(|row| row.distance <= farthest.distance).count().min(exact.len())
 }
 
 /// The part of a library's index that its single writer changes.
@@ -84,16 +125,19 @@ impl LibraryIndex {
     /// copies one reference per block (4096 rows or fewer). Space of removed rows comes back
     /// once half of their block is gone.
     pub fn update(&mut self, removed: &[RowKey], added: &[(RowKey, Vector)]) {
-        if removed.is_empty() && added.is_empty() {
-            return;
+        if !removed.is_empty() || !added.is_empty() {
+            self.update_rows(removed, added, DEAD_PERCENT);
         }
+    }
+
+    fn update_rows(&mut self, removed: &[RowKey], added: &[(RowKey, Vector)], dead_percent: usize) {
         let flat = &mut Arc::make_mut(&mut self.view).flat;
         for key in removed.iter().chain(added.iter().map(|(key, _)| key)) {
             if let Some(location) = self.locations.remove(key) {
                 flat.bury(location);
             }
         }
-        let first = flat.append(added);
+        let first = flat.append(added, dead_percent);
         let mut outdated = Vec::new();
         for (location, key) in flat.rows_since(first) {
             // What was known of a row that moved is history; what was known of a row that this
@@ -113,5 +157,9 @@ impl LibraryIndex {
     }
 }
 
+#[cfg(test)]
+mod graph_tests;
+#[cfg(test)]
+mod restore_tests;
 #[cfg(test)]
 mod tests;

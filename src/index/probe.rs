@@ -11,8 +11,8 @@
 //! not among the k nearest: the scan of codes loses nothing.
 
 use super::Query;
-use super::block::{CODE_BIAS, Codes, Shape, sum_of_squares};
-use super::kernels::{F32_PARTIAL_SUMS, FloatLane, Kernels, QueryLane, Terms};
+use super::block::{Codes, Shape, sum_of_squares};
+use super::kernels::{CODE_BIAS, F32_PARTIAL_SUMS, FloatLane, Kernels, QueryLane, Terms};
 use crate::types::Metric;
 
 /// A query as the scan wants it.
@@ -76,6 +76,11 @@ impl Probe {
             metric: shape.metric,
             kernels,
         }
+    }
+
+    /// What distances are computed with.
+    pub(super) fn kernels(&self) -> Kernels {
+        self.kernels
     }
 
     /// The exact distance of a row, as single precision has it.
@@ -150,7 +155,7 @@ mod tests {
         let mut block = Block::with_capacity(&shape, 1);
         block.push(&shape, RowKey { document: 1, slot: 0 }, row);
         let columns = block.columns_of(0, 1);
-        let query = Query { vector: query, k: 1, distance_max: None, rows: None };
+        let query = Query::new(query);
         for kernels in Kernels::available() {
             let probe = Probe::new(&shape, &query, kernels);
             let mut dots = [0];

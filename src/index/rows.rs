@@ -92,6 +92,12 @@ impl PartRows {
         self.words.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
     }
 
+    /// All of them, in order.
+    pub(super) fn rows(&self) -> impl Iterator<Item = usize> {
+        let end = 64 * self.words.len();
+        std::iter::successors(self.next(0, end), move |row| self.next(row + 1, end))
+    }
+
     /// Runs of rows within `range` that have all of these within it and few others.
     pub(super) fn runs(&self, range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
         let mut from = range.start;
@@ -142,6 +148,7 @@ mod tests {
             let range = start..(start + length).min(300);
             let runs: Vec<_> = part.runs(range.clone()).collect();
             let wanted: Vec<usize> = rows.iter().copied().filter(|row| range.contains(row)).collect();
+            prop_assert!(part.rows().eq(rows.iter().copied()));
             let found: Vec<usize> =
                 runs.iter().cloned().flatten().filter(|row| part.contains(*row)).collect();
             prop_assert_eq!(found, wanted);

@@ -150,10 +150,10 @@ proptest! {
     ) {
         for metric in METRICS {
             let queries = [
-                Query { vector: &target, k, distance_max: None, rows: None },
-                Query { vector: &target, k: 3, distance_max: Some(distance_max), rows: None },
-                Query { vector: &target, k: 0, distance_max: None, rows: None },
-                Query { vector: &target, k: 10_000, distance_max: None, rows: None },
+                Query { k, ..Query::new(&target) },
+                Query { k: 3, distance_max: Some(distance_max), ..Query::new(&target) },
+                Query { k: 0, ..Query::new(&target) },
+                Query { k: 10_000, ..Query::new(&target) },
             ];
             let mut index = small_blocks(target.len(), metric, block_rows_max);
             let mut model = Model::new();
@@ -224,12 +224,7 @@ fn thousands_of_rows_over_full_blocks_are_searched_exactly() {
         let lens: Vec<usize> =
             index.view().flat.parts().iter().map(|part| part.block().len()).collect();
         assert_eq!(lens[..2], [4096, 4096], "{lens:?}");
-        let queries = [1, 10, 1000, 9_000, 10_000].map(|k| Query {
-            vector: target,
-            k,
-            distance_max: None,
-            rows: None,
-        });
+        let queries = [1, 10, 1000, 9_000, 10_000].map(|k| Query { k, ..Query::new(target) });
         check_all(&index.view(), metric, &model, &queries);
         check_chosen(&index.view(), metric, &model, &queries);
     }
@@ -241,7 +236,7 @@ fn equal_rows_come_in_the_order_of_their_keys() {
         (0..5_000).rev().map(|i| (key(i / 2, (i % 2) as u32), vec![1.0; 9])).collect();
     for metric in METRICS {
         let index = filled(metric, &rows, 512);
-        let query = Query { vector: &[1.0; 9], k: 300, distance_max: None, rows: None };
+        let query = Query { k: 300, ..Query::new(&[1.0; 9]) };
         for threads in [1, 2] {
             let found = index.view().search_with(&[query], Kernels::best(), threads);
             let keys: Vec<RowKey> = found[0].iter().map(|neighbour| neighbour.row).collect();
@@ -264,7 +259,7 @@ fn vectors_at_the_edge_of_single_precision_are_searched_exactly() {
         let index = filled(metric, &rows, 100);
         for size in sizes {
             let target: Vec<f32> = spread(9, 20).iter().map(|x| x * size).collect();
-            let query = Query { vector: &target, k: 20, distance_max: None, rows: None };
+            let query = Query { k: 20, ..Query::new(&target) };
             let fast = index.view().search(&[query]).remove(0);
             // The same kernels over every row: nothing may be lost on the way to them.
             let probe = probe::Probe::new(index.view.flat.shape(), &query, Kernels::best());
@@ -298,7 +293,7 @@ fn space_comes_back_as_rows_go() {
     assert!(index.view().bytes() < full / 40, "{} of {full}", index.view().bytes());
     index.update(&order, &[]);
     let view = index.view();
-    assert_eq!((view.len(), view.tombstones(), view.segments()), (0, 0, 0));
+    assert_eq!((view.len(), view.tombstones(), view.segments()), (0, 0, vec![]));
     assert!(index.locations.is_empty());
 }
 
@@ -326,7 +321,7 @@ fn single_rows_make_few_blocks_and_are_copied_rarely() {
     let (mut copied, mut parts_max) = (0, 0);
     for (key, row) in rows(6_000, 4) {
         // Appending nothing to a copy only tells the id that the next part will have.
-        let first = index.view.flat.clone().append(&[]);
+        let first = index.view.flat.clone().append(&[], DEAD_PERCENT);
         index.update(&[], &[(key, vector(&row, Metric::Dot))]);
         copied += index.view.flat.rows_since(first).count();
         parts_max = parts_max.max(index.view.flat.parts().len());
@@ -339,7 +334,7 @@ fn single_rows_make_few_blocks_and_are_copied_rarely() {
 fn an_empty_index_finds_nothing() {
     let mut index = LibraryIndex::new(3, Metric::Cosine);
     index.update(&[key(1, 0)], &[]);
-    let query = Query { vector: &[1.0, 0.0, 0.0], k: 5, distance_max: None, rows: None };
+    let query = Query { k: 5, ..Query::new(&[1.0, 0.0, 0.0]) };
     assert_eq!(index.view().search(&[query, query]), vec![vec![], vec![]]);
     assert_eq!(index.view().search(&[]), Vec::<Vec<Neighbour>>::new());
     assert!(index.view().is_empty());

@@ -2,8 +2,10 @@
 //! are worth an exact distance.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use super::flat::Part;
+use super::kernels::prefetch_floats;
 use super::probe::Probe;
 use super::{Neighbour, RowKey};
 
@@ -43,13 +45,15 @@ pub(super) struct Nearest<'a> {
     key_limit: f32,
 }
 
+/// Rows whose numbers are asked for before they are worked on.
+const FETCHED_AHEAD: usize = 4;
 /// So that a small k does not tidy up after every few rows.
 const SPARE_CANDIDATES: usize = 64;
 
 impl<'a> Nearest<'a> {
-    /// For a query with k > 0.
-    pub(super) fn new(probe: &'a Probe, parts: &'a [Part]) -> Self {
-        let rows: usize = parts.iter().map(|part| part.block().len()).sum();
+    /// For a query with k > 0, over those of the parts that are at these places.
+    pub(super) fn new(probe: &'a Probe, parts: &'a [Part], places: Range<usize>) -> Self {
+        let rows: usize = parts[places].iter().map(|part| part.block().len()).sum();
         let candidates_max = 4 * probe.k.min(rows) + SPARE_CANDIDATES;
         let limit = probe.distance_max.unwrap_or(f32::INFINITY);
         Self {
@@ -143,10 +147,25 @@ impl<'a> Nearest<'a> {
     }
 
     fn make_exact(&mut self, first: usize, end: usize) {
-        for candidate in self.candidates[first..end].iter_mut().filter(|c| !c.is_exact()) {
-            let block = self.parts[candidate.part as usize].block();
-            let distance = self.probe.distance_to(block.floats_of(candidate.row as usize));
-            (candidate.lower, candidate.upper) = (distance, distance);
+        let parts = self.parts;
+        let floats_of = |candidate: &Candidate| {
+            parts[candidate.part as usize].block().floats_of(candidate.row as usize)
+        };
+        // Rows lie anywhere: the next ones are fetched while one is worked on.
+        let fetch = |candidate: Option<&Candidate>| {
+            if let Some(candidate) = candidate.filter(|candidate| !candidate.is_exact()) {
+                prefetch_floats(floats_of(candidate));
+            }
+        };
+        let candidates = &mut self.candidates[first..end];
+        (0..FETCHED_AHEAD).for_each(|at| fetch(candidates.get(at)));
+        for at in 0..candidates.len() {
+            fetch(candidates.get(at + FETCHED_AHEAD));
+            let candidate = &mut candidates[at];
+            if !candidate.is_exact() {
+                let distance = self.probe.distance_to(floats_of(candidate));
+                (candidate.lower, candidate.upper) = (distance, distance);
+            }
         }
     }
 

@@ -74,6 +74,7 @@ pub async fn open_engine(
     let options = EngineOptions {
         limits: settings.limits.clone(),
         embedders: vec![(NewLibrary::DEFAULT_EMBEDDER.to_owned(), Arc::new(batching))],
+        index_folder: Some(settings.data_dir.join("index")),
         shutdown: shutdown.child_token(),
     };
     Ok(Engine::open(store, Arc::new(log), options).await?)

@@ -79,6 +79,12 @@ limits! {
     hits_default: usize = 10;
     /// Queries in one search request: they share a pass over memory.
     queries_per_search_max: usize = 100;
+    /// Width of walks through graphs that a query may ask for: beyond this a scan is cheaper.
+    search_ef_max: usize = 10_000;
+    /// Stored vectors that are queries when recall is measured and the client does not say.
+    recall_queries_default: usize = 100;
+    /// The same at most: each is an exact search, some seconds together in a library of a million.
+    recall_queries_max: usize = 1_000;
     /// Searches under way or waiting for the pool; one more is told to slow down.
     searches_waiting_max: usize = 1_024;
 
@@ -146,6 +152,22 @@ limits! {
     embed_batch_texts_max: usize = 256;
     /// How long one call to an embedder may take.
     embed_timeout_ms: u64 = 60_000;
+
+    /// Rows of a library from which new rows get a graph: a scan of so many takes about a
+    /// millisecond, and many small graphs are slower than one scan.
+    index_graph_rows_min: usize = 65_536;
+    /// The same for a library that asks for `hnsw`.
+    index_graph_rows_min_asked: usize = 4_096;
+    /// Rows of one graph at most: it takes some minutes to build, and what is built is not there
+    /// before all of it is.
+    index_graph_rows_max: usize = 1_000_000;
+    /// Silence after which a library's rows are put into as few graphs as may be.
+    index_settle_ms: u64 = 5_000;
+    /// How often it is looked whether an index wants something done: a graph takes seconds to
+    /// build anyway.
+    index_look_ms: u64 = 500;
+    /// Requests for work on indexes that wait for their turn.
+    index_requests_max: usize = 64;
 
     /// Events in one page of the events list, and read from the log at once.
     events_per_page_max: usize = 1_000;

@@ -5,6 +5,7 @@ use arrwdb::types::Timestamp;
 use futures::{Stream, StreamExt};
 use pb::document_service_client::DocumentServiceClient;
 use pb::event_service_client::EventServiceClient;
+use pb::index_service_client::IndexServiceClient;
 use pb::library_service_client::LibraryServiceClient;
 use pb::search_service_client::SearchServiceClient;
 use prost_types::value::Kind;
@@ -23,6 +24,7 @@ pub struct Grpc {
     pub documents: DocumentServiceClient<Channel>,
     pub searches: SearchServiceClient<Channel>,
     pub events: EventServiceClient<Channel>,
+    pub indexes: IndexServiceClient<Channel>,
 }
 
 impl Grpc {
@@ -34,6 +36,7 @@ impl Grpc {
                 .max_decoding_message_size(usize::MAX),
             searches: SearchServiceClient::new(channel.clone())
                 .max_decoding_message_size(usize::MAX),
+            indexes: IndexServiceClient::new(channel.clone()),
             events: EventServiceClient::new(channel).max_decoding_message_size(usize::MAX),
         }
     }
@@ -374,7 +377,12 @@ fn payload_of(payload: &pb::event::Payload, started: bool) -> Value {
                 value["reason"] = json!(reason);
             }
         }
-        Payload::Index(index) => panic!("no index is rebuilt yet: {index:?}"),
+        Payload::Index(index) => match (index.segments_before, index.segments_after) {
+            (Some(before), Some(after)) => {
+                value = json!({"segments_before": before, "segments_after": after});
+            }
+            _ => value = json!({"index_type": index_type(index.index_type())}),
+        },
     }
     value
 }
@@ -439,6 +447,11 @@ fn stream_request(library: &str, body: &Value) -> pb::StreamSearchRequest {
         include_text: body.get("include_text").and_then(Value::as_bool),
         exact: false,
         ef: number(body, "ef"),
+        group_by: match body.get("group_by").map(text).as_deref() {
+            None => 0,
+            Some("document") => 1,
+            Some(_) => -1,
+        },
         min_revision: body.get("min_revision").map(|value| text(value).parse().expect("one")),
         timeout_ms: number(body, "timeout_ms"),
     }
@@ -511,6 +524,77 @@ impl Wire for Grpc {
             "num_chunks": reply.num_chunks, "num_segments": reply.num_segments,
             "num_tombstones": reply.num_tombstones, "index_bytes": reply.index_bytes,
             "revision": reply.revision.to_string()}))
+    }
+
+    async fn count(&self, id: &str, filter: &str) -> Outcome {
+        let (library_id, filter) = (id.into(), filter.into());
+        let request = pb::CountDocumentsRequest { library_id, filter, ..Default::default() };
+        let reply = answer(self.documents.clone().count_documents(request).await)?;
+        Ok(json!({"num_documents": reply.num_documents, "num_chunks": reply.num_chunks,
+            "revision": reply.revision.to_string()}))
+    }
+
+    async fn delete_matching(&self, id: &str, filter: &str) -> Outcome {
+        let (library_id, filter) = (id.into(), filter.into());
+        let request = pb::DeleteDocumentsRequest { library_id, filter, ..Default::default() };
+        let reply = answer(self.documents.clone().delete_documents(request).await)?;
+        Ok(json!({"num_deleted": reply.num_deleted, "num_changed": reply.num_changed,
+            "revision": reply.revision.to_string()}))
+    }
+
+    async fn index(&self, id: &str, min_revision: Option<u64>) -> Outcome {
+        let request = pb::GetIndexStatisticsRequest {
+            library_id: id.into(),
+            min_revision,
+            timeout_ms: min_revision.map(|_| 1),
+        };
+        let reply = answer(self.indexes.clone().get_index_statistics(request).await)?;
+        let segment = |one: &pb::IndexSegment| {
+            json!({"has_graph": one.has_graph, "num_rows": one.num_rows,
+                "num_tombstones": one.num_tombstones, "index_bytes": one.index_bytes, "ef": one.ef})
+        };
+        let mut shown = json!({"id": reply.library_id, "num_rows": reply.num_rows,
+            "index_type": index_type(reply.index_type()),
+            "num_tombstones": reply.num_tombstones, "index_bytes": reply.index_bytes,
+            "segments": reply.segments.iter().map(segment).collect::<Vec<_>>(),
+            "revision": reply.revision.to_string()});
+        if let Some(building) = reply.building {
+            shown["building"] =
+                json!({"num_rows": building.num_rows, "num_rows_done": building.num_rows_done});
+        }
+        Ok(shown)
+    }
+
+    async fn rebuild_index(&self, id: &str, body: Value) -> Outcome {
+        let kind = body.get("index_type").map(|kind| {
+            let name = format!("INDEX_TYPE_{}", text(kind).to_ascii_uppercase());
+            pb::IndexType::from_str_name(&name).map_or(-1, i32::from)
+        });
+        let index_type = kind.unwrap_or_default();
+        let request = pb::RebuildIndexRequest { library_id: id.into(), index_type };
+        let reply = answer(self.indexes.clone().rebuild_index(request).await)?;
+        Ok(json!({"revision": reply.revision.to_string()}))
+    }
+
+    async fn optimize_index(&self, id: &str) -> Outcome {
+        let request = pb::OptimizeIndexRequest { library_id: id.into() };
+        let reply = answer(self.indexes.clone().optimize_index(request).await)?;
+        Ok(json!({"revision": reply.revision.to_string()}))
+    }
+
+    async fn recall(&self, id: &str, body: Value) -> Outcome {
+        let request = pb::MeasureRecallRequest {
+            library_id: id.into(),
+            num_queries: number(&body, "num_queries"),
+            k: number(&body, "k"),
+            ef: number(&body, "ef"),
+            min_revision: None,
+            timeout_ms: None,
+        };
+        let reply = answer(self.searches.clone().measure_recall(request).await)?;
+        Ok(json!({"recall": reply.recall, "recall_min": reply.recall_min,
+            "num_queries": reply.num_queries, "k": reply.k, "search_us": reply.search_us,
+            "exact_us": reply.exact_us, "revision": reply.revision.to_string()}))
     }
 
     async fn create_document(&self, id: &str, body: Value, request_id: &str) -> Outcome {
@@ -600,6 +684,7 @@ impl Wire for Grpc {
             k: number(value, "k"),
             distance_threshold: numbers(&json!([value["distance_threshold"]])).first().copied(),
             filter: field(value, "filter"),
+            ef: number(value, "ef"),
         };
         let queries = body.get("queries").and_then(Value::as_array);
         let request = pb::SearchRequest {
@@ -613,6 +698,7 @@ impl Wire for Grpc {
             include_text: one.include_text,
             exact: one.exact,
             ef: one.ef,
+            group_by: one.group_by,
             min_revision: one.min_revision,
             timeout_ms: one.timeout_ms,
         };

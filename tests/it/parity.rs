@@ -1,6 +1,6 @@
 //! gRPC and HTTP are one API: one script through both gives equal values, order and faults.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use arrwdb::api::fault::Fault as Row;
 use arrwdb::types::{Error, ErrorKind};
@@ -424,7 +424,8 @@ async fn search<W: Wire>(wire: &W, steps: &mut Steps) {
         ("invalid-argument", "m", json!({"embedding": [1, 2], "filter": "document.title =="})),
         ("invalid-argument", "m", json!({"embedding": [1, 2], "filter": " "})),
         ("too-large", "m", json!({"embedding": [1, 2], "filter": " ".repeat(1_025)})),
-        ("unimplemented", "m", json!({"embedding": [1, 2], "ef": 10})),
+        ("invalid-argument", "m", json!({"embedding": [1, 2], "ef": 0})),
+        ("invalid-argument", "m", json!({"embedding": [1, 2], "ef": 10_001})),
         (
             "deadline-exceeded",
             "m",
@@ -450,6 +451,75 @@ async fn search<W: Wire>(wire: &W, steps: &mut Steps) {
     }
     let many = json!({"embedding": [1, 2], "k": 10_001});
     steps.refused("too many hits", "invalid-argument", wire.stream_search("m", many).await);
+}
+
+async fn matching<W: Wire>(wire: &W, steps: &mut Steps) {
+    for filter in ["", "true", "false", "chunk.index == 0", "size(document.metadata) == 0"] {
+        steps.ok(&format!("count {filter}"), wire.count("m", filter).await);
+    }
+    steps.refused("count by no field", "invalid-argument", wire.count("m", "x == 1").await);
+    steps.refused("count in nobody", "not-found", wire.count("nobody", "").await);
+    for body in [
+        json!({"embedding": [1, 0.1], "k": 3, "group_by": "document"}),
+        json!({"embedding": [1, 0.1], "k": 100, "group_by": "document", "filter": "chunk.index > 0"}),
+    ] {
+        let found = steps.ok(&body.to_string(), wire.search("m", body.clone()).await);
+        let hits = found["results"].as_array().expect("hits");
+        let documents: HashSet<String> = hits.iter().map(|hit| text(&hit["document_id"])).collect();
+        assert_eq!(documents.len(), hits.len(), "each document once");
+        steps.ok(&format!("streamed {body}"), wire.stream_search("m", body).await);
+    }
+    let by_chunk = json!({"embedding": [1, 0.1], "group_by": "chunk"});
+    steps.refused("group by chunk", "invalid-argument", wire.search("m", by_chunk).await);
+    steps.refused("delete all", "invalid-argument", wire.delete_matching("m", "").await);
+    steps.refused("delete by no field", "invalid-argument", wire.delete_matching("m", "x").await);
+    steps.refused("delete in nobody", "not-found", wire.delete_matching("nobody", "true").await);
+    let before = wire.count("m", "").await.expect("counted");
+    let some = wire.count("m", "chunk.index == 1").await.expect("counted");
+    let deleted = wire.delete_matching("m", "chunk.index == 1").await;
+    let deleted = steps.ok("delete some", deleted.map(|done| without(done, &["revision"])));
+    assert_eq!(deleted, json!({"num_deleted": some["num_documents"], "num_changed": 0}));
+    let after = wire.count("m", "").await.expect("counted");
+    let number = |value: &Value| value["num_documents"].as_u64().expect("a number");
+    assert_eq!(number(&after), number(&before) - number(&some));
+    assert!(number(&some) > 0 && number(&after) > 0, "{some} {after}");
+    let again = wire.delete_matching("m", "chunk.index == 1").await;
+    steps.ok("delete nothing", again);
+}
+
+async fn indexes<W: Wire>(wire: &W, steps: &mut Steps) {
+    steps.ok("index", wire.index("m", None).await);
+    steps.ok("rebuild", wire.rebuild_index("m", json!({})).await);
+    for kind in ["flat", "hnsw", "auto"] {
+        steps.ok(kind, wire.rebuild_index("m", json!({"index_type": kind})).await);
+        steps.ok("index of another kind", wire.index("m", None).await);
+        steps.ok("a library of another kind", wire.get_library("m", None).await);
+    }
+    steps.ok("optimize", wire.optimize_index("m").await);
+    let unknown = wire.rebuild_index("m", json!({"index_type": "tree"})).await;
+    steps.refused("an unknown kind", "invalid-argument", unknown);
+    steps.refused("index of nobody", "not-found", wire.index("nobody", None).await);
+    steps.refused("a late index", "deadline-exceeded", wire.index("m", Some(1_000_000)).await);
+    let rebuilt = wire.rebuild_index("nobody", json!({})).await;
+    steps.refused("rebuild nobody", "not-found", rebuilt);
+    steps.refused("optimize nobody", "not-found", wire.optimize_index("nobody").await);
+    for body in [json!({}), json!({"num_queries": 3, "k": 2, "ef": 20})] {
+        let measured = wire.recall("m", body.clone()).await.expect("measured");
+        let measured = without(measured, &["search_us", "exact_us"]);
+        steps.ok(&format!("recall {body}"), Ok(measured));
+    }
+    for body in [
+        json!({"num_queries": 0}),
+        json!({"num_queries": 1_001}),
+        json!({"k": 0}),
+        json!({"k": 1_001}),
+        json!({"ef": 0}),
+        json!({"ef": 10_001}),
+    ] {
+        let refused = wire.recall("m", body.clone()).await;
+        steps.refused(&format!("recall {body}"), "invalid-argument", refused);
+    }
+    steps.refused("recall of nobody", "not-found", wire.recall("nobody", json!({})).await);
 }
 
 async fn export<W: Wire>(wire: &W, steps: &mut Steps) {
@@ -513,6 +583,8 @@ async fn script<W: Wire>(wire: &W) -> Vec<(String, Outcome)> {
     documents(wire, &mut steps).await;
     ingest(wire, &mut steps).await;
     search(wire, &mut steps).await;
+    indexes(wire, &mut steps).await;
+    matching(wire, &mut steps).await;
     export(wire, &mut steps).await;
     events(wire, &mut steps).await;
     let statistics = wire.event_statistics().await.expect("statistics");

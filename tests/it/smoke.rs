@@ -26,11 +26,13 @@ async fn a_document_is_found_and_followed_and_survives_a_restart() {
             k: Some(3),
             distance_threshold: None,
             filter: None,
+            ef: None,
         }],
         listed: false,
         filter: None,
         include_text: true,
         exact: false,
+        by_document: false,
         k_max: 10,
         at: ReadAt::default(),
     };

@@ -145,6 +145,10 @@ async fn upload_of_100_000_documents_keeps_memory_flat(wire: Wire) {
     const FILLING_STREAMS: u64 = 20;
     const GROWTH_MAX: u64 = 64 * MIB;
     let setting = Setting::new(&[]).await;
+    // A graph takes memory while it is built, which is another matter.
+    let path = format!("/v1/libraries/{}/index/rebuild", library(wire));
+    let flat = json!({"index_type": "flat"});
+    setting.client.ask("POST", &path, Some(&flat)).await;
     let text = "lorem ipsum ".repeat(170);
     let items = |first: u64, number: u64| {
         let text = text.clone();

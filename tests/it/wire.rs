@@ -390,6 +390,12 @@ pub trait Wire {
     async fn update_library(&self, library: &str, patch: Value, expected: Option<u64>) -> Outcome;
     async fn delete_library(&self, library: &str, expected: Option<u64>) -> Outcome;
     async fn library_statistics(&self, library: &str) -> Outcome;
+    async fn count(&self, library: &str, filter: &str) -> Outcome;
+    async fn delete_matching(&self, library: &str, filter: &str) -> Outcome;
+    async fn index(&self, library: &str, min_revision: Option<u64>) -> Outcome;
+    async fn rebuild_index(&self, library: &str, body: Value) -> Outcome;
+    async fn optimize_index(&self, library: &str) -> Outcome;
+    async fn recall(&self, library: &str, body: Value) -> Outcome;
     async fn create_document(&self, library: &str, body: Value, request_id: &str) -> Outcome;
     async fn get_document(&self, library: &str, id: &str) -> Outcome;
     async fn list_documents(&self, library: &str, size: u32, token: &str, all: bool) -> Outcome;
@@ -474,6 +480,34 @@ impl Wire for Http {
 
     async fn library_statistics(&self, library: &str) -> Outcome {
         self.get(&format!("{}/statistics", library_path(library))).await.outcome()
+    }
+
+    async fn count(&self, library: &str, filter: &str) -> Outcome {
+        let path = format!("{}/count", library_path(library));
+        self.get(&with(path, &[("filter", filter.into())])).await.outcome()
+    }
+
+    async fn delete_matching(&self, library: &str, filter: &str) -> Outcome {
+        let path = format!("{}/documents", library_path(library));
+        self.delete(&with(path, &[("filter", filter.into())])).await.outcome()
+    }
+
+    async fn index(&self, library: &str, min_revision: Option<u64>) -> Outcome {
+        let timeout = min_revision.map(|_| 1);
+        let pairs = [("min_revision", shown(min_revision)), ("timeout_ms", shown(timeout))];
+        self.get(&with(format!("{}/index", library_path(library)), &pairs)).await.outcome()
+    }
+
+    async fn rebuild_index(&self, library: &str, body: Value) -> Outcome {
+        self.post(&format!("{}/index/rebuild", library_path(library)), body).await.outcome()
+    }
+
+    async fn optimize_index(&self, library: &str) -> Outcome {
+        self.post(&format!("{}/index/optimize", library_path(library)), json!({})).await.outcome()
+    }
+
+    async fn recall(&self, library: &str, body: Value) -> Outcome {
+        self.post(&format!("{}/recall", library_path(library)), body).await.outcome()
     }
 
     async fn create_document(&self, library: &str, body: Value, request_id: &str) -> Outcome {

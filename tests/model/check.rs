@@ -175,11 +175,18 @@ async fn check_search(
 ) {
     let metric = library.library.metric;
     let request = SearchRequest {
-        queries: vec![SearchQuery { by, k: Some(k), distance_threshold: threshold, filter: None }],
+        queries: vec![SearchQuery {
+            by,
+            k: Some(k),
+            distance_threshold: threshold,
+            filter: None,
+            ef: None,
+        }],
         listed: false,
         filter: filter.map(str::to_owned),
         include_text: true,
         exact: true,
+        by_document: false,
         k_max: 1_000,
         at: NOW,
     };

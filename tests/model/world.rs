@@ -41,6 +41,10 @@ pub fn limits() -> Limits {
         feed_read_bytes_target: 3_000,
         reply_bytes_target: 6_000,
         request_ids_max: 5,
+        index_graph_rows_min: 6,
+        index_graph_rows_min_asked: 4,
+        index_settle_ms: 1,
+        index_look_ms: 1,
         ..Limits::default()
     }
 }
@@ -52,6 +56,7 @@ pub fn options() -> EngineOptions {
     EngineOptions {
         limits: limits(),
         embedders: vec![("default".to_owned(), Arc::new(Arithmetic::new()))],
+        index_folder: None,
         shutdown: CancellationToken::new(),
     }
 }
@@ -158,7 +163,9 @@ impl World {
         .await;
         let applied = store.snapshot().applied().expect("readable").revision;
         let log = self.open_log(applied).await;
-        let engine = Engine::open(store.clone(), Arc::clone(&log), options()).await;
+        let index_folder = Some(self.folder.path().join("index"));
+        let options = EngineOptions { index_folder, ..options() };
+        let engine = Engine::open(store.clone(), Arc::clone(&log), options).await;
         self.open = Some(Open { engine: engine.expect("engine opens"), store, log });
     }
 
@@ -282,7 +289,19 @@ impl World {
                 copy_folder(&self.folder.path().join("log"), &next.path().join("log"));
             }
         }
+        copy_graphs(&self.folder.path().join("index"), &next.path().join("index"));
         self.retired.push(std::mem::replace(&mut self.folder, next));
+    }
+}
+
+/// Copies what is there of the graphs' files, which come and go meanwhile.
+fn copy_graphs(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    let Ok(entries) = std::fs::read_dir(from) else { return };
+    for entry in entries.flatten() {
+        if let Ok(content) = std::fs::read(entry.path()) {
+            std::fs::write(to.join(entry.file_name()), content).expect("written");
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use futures::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::document::{document_id, document_patch, document_to_pb, new_document};
-use super::convert::{library_ref, page, read_at, request_id};
+use super::convert::{given, library_ref, page, read_at, request_id};
 use super::pages::pages;
 use super::pb::document_service_server::DocumentService;
 use super::{Grpc, export, ingest, pb, reply, reply_stream};
@@ -93,6 +93,37 @@ impl DocumentService for Grpc {
         let expected = request.expected_revision.map(Revision);
         let document = self.engine.update_document(&library, &id, patch, expected).await?;
         reply(pb::UpdateDocumentResponse { document: Some(document_to_pb(document)) })
+    }
+
+    async fn count_documents(
+        &self,
+        request: Request<pb::CountDocumentsRequest>,
+    ) -> Result<Response<pb::CountDocumentsResponse>, Status> {
+        let request = request.into_inner();
+        let library = library_ref(&request.library_id)?;
+        let at = read_at(request.min_revision, request.timeout_ms);
+        let filter = given(request.filter);
+        let counted = self.engine.count_matching(&library, filter.as_deref(), at).await?;
+        reply(pb::CountDocumentsResponse {
+            num_documents: counted.documents,
+            num_chunks: counted.chunks,
+            revision: counted.revision.0,
+        })
+    }
+
+    async fn delete_documents(
+        &self,
+        request: Request<pb::DeleteDocumentsRequest>,
+    ) -> Result<Response<pb::DeleteDocumentsResponse>, Status> {
+        let request = request.into_inner();
+        let library = library_ref(&request.library_id)?;
+        let at = read_at(request.min_revision, request.timeout_ms);
+        let deleted = self.engine.delete_matching(&library, &request.filter, at).await?;
+        reply(pb::DeleteDocumentsResponse {
+            num_deleted: deleted.documents,
+            num_changed: deleted.changed,
+            revision: deleted.revision.0,
+        })
     }
 
     async fn delete_document(

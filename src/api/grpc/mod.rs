@@ -10,6 +10,7 @@ mod events;
 mod export;
 mod framed;
 mod health;
+mod index;
 mod ingest;
 mod library;
 mod pages;
@@ -33,6 +34,7 @@ use health::Health;
 use pb::consumer_service_server::ConsumerServiceServer;
 use pb::document_service_server::DocumentServiceServer;
 use pb::event_service_server::EventServiceServer;
+use pb::index_service_server::IndexServiceServer;
 use pb::library_service_server::LibraryServiceServer;
 use pb::search_service_server::SearchServiceServer;
 pub use status::{Told, from_status, to_status};
@@ -48,12 +50,13 @@ pub mod values {
 }
 
 /// Full names of the services that are served besides reflection and health.
-pub const SERVICES: [&str; 5] = [
+pub const SERVICES: [&str; 6] = [
     "arrwdb.v1.LibraryService",
     "arrwdb.v1.DocumentService",
     "arrwdb.v1.SearchService",
     "arrwdb.v1.EventService",
     "arrwdb.v1.ConsumerService",
+    "arrwdb.v1.IndexService",
 ];
 
 /// Replies below this are sent as they are: compressing them costs more time than it saves.
@@ -93,6 +96,7 @@ pub fn routes(engine: &Engine, tasks: &TaskTracker) -> Result<Routes> {
         .add_service(service!(SearchServiceServer, &grpc, limits))
         .add_service(framed::Framed(service!(EventServiceServer, &grpc, limits)))
         .add_service(service!(ConsumerServiceServer, &grpc, limits))
+        .add_service(service!(IndexServiceServer, &grpc, limits))
         .add_service(HealthServer::new(Health::new(engine.clone())))
         .add_service(reflection().build_v1().map_err(broken)?)
         .add_service(reflection().build_v1alpha().map_err(broken)?))

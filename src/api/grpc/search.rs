@@ -5,11 +5,11 @@ use futures::stream::BoxStream;
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use super::convert::event::not_served;
 use super::convert::{given, library_ref, metadata_to_pb, read_at};
 use super::pages::{Pages, pages};
 use super::pb::search_service_server::SearchService;
 use super::{Grpc, pb, reply, reply_stream};
+use crate::engine::recall::RecallRequest;
 use crate::engine::search::{Hit, QueryBy, SearchQuery, SearchRequest, SearchResults};
 use crate::types::{Error, Result as ArrwdbResult};
 
@@ -46,16 +46,41 @@ impl SearchService for Grpc {
         let messages = pages(&self.tasks, self.engine.limits(), |pages| send(results, pages));
         reply_stream(messages.boxed())
     }
+
+    async fn measure_recall(
+        &self,
+        request: Request<pb::MeasureRecallRequest>,
+    ) -> Result<Response<pb::MeasureRecallResponse>, Status> {
+        let request = request.into_inner();
+        let library = library_ref(&request.library_id)?;
+        let number = |number: Option<u32>| number.map(|number| number as usize);
+        let wanted = RecallRequest {
+            queries: number(request.num_queries),
+            k: number(request.k),
+            ef: number(request.ef),
+            at: read_at(request.min_revision, request.timeout_ms),
+        };
+        let measured = self.engine.measure_recall(&library, wanted).await?;
+        reply(pb::MeasureRecallResponse {
+            recall: measured.recall,
+            recall_min: measured.recall_min,
+            num_queries: count(measured.queries),
+            k: count(measured.k),
+            search_us: measured.search_us,
+            exact_us: measured.exact_us,
+            revision: measured.revision.0,
+        })
+    }
 }
 
 fn search_request(request: pb::SearchRequest, k_max: usize) -> ArrwdbResult<SearchRequest> {
-    not_served("ef", request.ef.is_some())?;
     let single = pb::SearchQuery {
         query: request.query,
         embedding: request.embedding,
         k: request.k,
         distance_threshold: request.distance_threshold,
         filter: String::new(),
+        ef: request.ef,
     };
     let listed = !request.queries.is_empty();
     let queries = if !listed {
@@ -66,7 +91,8 @@ fn search_request(request: pb::SearchRequest, k_max: usize) -> ArrwdbResult<Sear
         let queries = request.queries.into_iter().enumerate().map(|(i, one)| {
             let k = one.k.or(single.k);
             let distance_threshold = one.distance_threshold.or(single.distance_threshold);
-            query(pb::SearchQuery { k, distance_threshold, ..one })
+            let ef = one.ef.or(single.ef);
+            query(pb::SearchQuery { k, distance_threshold, ef, ..one })
                 .map_err(|error| error.within(&format!("queries[{i}]")))
         });
         queries.collect::<ArrwdbResult<_>>()?
@@ -77,6 +103,7 @@ fn search_request(request: pb::SearchRequest, k_max: usize) -> ArrwdbResult<Sear
         filter: given(request.filter),
         include_text: request.include_text.unwrap_or(true),
         exact: request.exact,
+        by_document: by_document(request.group_by)?,
         k_max,
         at: read_at(request.min_revision, request.timeout_ms),
     })
@@ -96,8 +123,17 @@ fn stream_request(request: pb::StreamSearchRequest, k_max: usize) -> ArrwdbResul
         ef: request.ef,
         min_revision: request.min_revision,
         timeout_ms: request.timeout_ms,
+        group_by: request.group_by,
     };
     search_request(request, k_max)
+}
+
+fn by_document(number: i32) -> ArrwdbResult<bool> {
+    match pb::GroupBy::try_from(number) {
+        Ok(pb::GroupBy::Unspecified) => Ok(false),
+        Ok(pb::GroupBy::Document) => Ok(true),
+        Err(_) => Err(Error::invalid("group_by", "must be document")),
+    }
 }
 
 fn query(query: pb::SearchQuery) -> ArrwdbResult<SearchQuery> {
@@ -114,7 +150,8 @@ fn query(query: pb::SearchQuery) -> ArrwdbResult<SearchQuery> {
     }
     let k = query.k.map(|k| k as usize);
     let filter = given(query.filter);
-    Ok(SearchQuery { by, k, distance_threshold: query.distance_threshold, filter })
+    let (distance_threshold, ef) = (query.distance_threshold, query.ef.map(|ef| ef as usize));
+    Ok(SearchQuery { by, k, distance_threshold, filter, ef })
 }
 
 /// The whole answer; `too-large` rather than one beyond `bytes_max`.
@@ -212,6 +249,7 @@ mod tests {
             k: Some(3),
             distance_threshold: None,
             filter: None,
+            ef: None,
         };
         assert_eq!(request.queries, [expected]);
         assert_eq!(request.filter, None);
@@ -225,6 +263,7 @@ mod tests {
         let by_vector = pb::SearchQuery {
             embedding: vec![1.0],
             filter: "chunk.index == 0".into(),
+            ef: Some(70),
             ..Default::default()
         };
         let request = pb::SearchRequest {
@@ -233,10 +272,12 @@ mod tests {
             distance_threshold: Some(0.5),
             filter: "true".into(),
             include_text: Some(false),
+            ef: Some(50),
             ..Default::default()
         };
         let request = search_request(request, 10).expect("valid");
         assert_eq!(request.queries.iter().map(|q| q.k).collect::<Vec<_>>(), [Some(1), Some(5)]);
+        assert_eq!(request.queries.iter().map(|q| q.ef).collect::<Vec<_>>(), [Some(50), Some(70)]);
         assert_eq!(request.queries[1].by, QueryBy::Embedding(vec![1.0]));
         assert_eq!(request.queries[1].distance_threshold, Some(0.5));
         assert_eq!(request.filter.as_deref(), Some("true"));
@@ -247,7 +288,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_searched_for_is_refused_by_field() {
-        use ErrorKind::{InvalidArgument, Unimplemented};
+        use ErrorKind::InvalidArgument;
         let none = pb::SearchRequest::default();
         assert_eq!(fault(none), (InvalidArgument, "query: or embedding is required".into()));
         let both = pb::SearchRequest { embedding: vec![1.0], ..text("x") };
@@ -259,7 +300,5 @@ mod tests {
             fault(pb::SearchRequest { queries: queries.clone(), ..Default::default() });
         assert!(detail.starts_with("queries[0].query: "), "{detail}");
         assert_eq!(fault(pb::SearchRequest { queries, ..text("x") }).0, InvalidArgument);
-        let ef = pb::SearchRequest { ef: Some(10), ..text("x") };
-        assert_eq!(fault(ef), (Unimplemented, "ef: this server does not do that yet".into()));
     }
 }

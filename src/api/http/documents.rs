@@ -7,6 +7,7 @@ use axum::response::Response;
 use super::HttpState;
 use super::body::JsonBody;
 use super::dto::document::{DocumentIn, DocumentOut, DocumentPatchIn, DocumentsOut};
+use super::dto::matching::{DeletedOut, MatchingOut};
 use super::dto::{Revised, Shown};
 use super::openapi::faults::{ChangeFaults, CreateInFaults, DeleteFaults, ReadOneFaults};
 use super::openapi::params::{
@@ -157,4 +158,27 @@ pub(super) async fn delete(
     params.finish()?;
     let revision = state.engine.delete_document(&library, &id, expected).await?;
     Ok(json(StatusCode::OK, &Revised { revision: Shown(revision) }))
+}
+
+pub(super) async fn count(
+    State(state): State<HttpState>,
+    LibraryPath(library): LibraryPath,
+    mut params: Params,
+) -> Reply {
+    let (filter, at) = (params.take("filter"), params.read_at()?);
+    params.finish()?;
+    let filter = filter.as_deref().filter(|filter| !filter.is_empty());
+    let counted = state.engine.count_matching(&library, filter, at).await?;
+    Ok(json(StatusCode::OK, &MatchingOut::from(&counted)))
+}
+
+pub(super) async fn delete_matching(
+    State(state): State<HttpState>,
+    LibraryPath(library): LibraryPath,
+    mut params: Params,
+) -> Reply {
+    let (filter, at) = (params.take("filter").unwrap_or_default(), params.read_at()?);
+    params.finish()?;
+    let deleted = state.engine.delete_matching(&library, &filter, at).await?;
+    Ok(json(StatusCode::OK, &DeletedOut::from(&deleted)))
 }

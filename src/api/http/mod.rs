@@ -17,6 +17,7 @@ mod documents;
 mod dto;
 mod events;
 mod export;
+mod index;
 mod ingest;
 mod libraries;
 pub mod ndjson;
@@ -139,12 +140,20 @@ pub fn router(state: HttpState) -> Router {
             get(libraries::read).patch(libraries::update).delete(libraries::delete),
         )
         .route("/v1/libraries/{library}/statistics", get(libraries::statistics))
-        .route("/v1/libraries/{library}/documents", get(documents::list).post(documents::create))
+        .route("/v1/libraries/{library}/count", get(documents::count))
+        .route(
+            "/v1/libraries/{library}/documents",
+            get(documents::list).post(documents::create).delete(documents::delete_matching),
+        )
         .route(
             "/v1/libraries/{library}/documents/{document}",
             get(documents::read).patch(documents::update).delete(documents::delete),
         )
         .route("/v1/libraries/{library}/search", post(search::search))
+        .route("/v1/libraries/{library}/recall", post(index::recall))
+        .route("/v1/libraries/{library}/index", get(index::statistics))
+        .route("/v1/libraries/{library}/index/rebuild", post(index::rebuild))
+        .route("/v1/libraries/{library}/index/optimize", post(index::optimize))
         .route("/v1/events", get(events::list))
         .route("/v1/events/statistics", get(events::statistics))
         .route("/v1/consumers", get(consumers::list).post(consumers::create))

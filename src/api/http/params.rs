@@ -69,14 +69,6 @@ impl Params {
         Ok(limits.page_request(size, self.take("page_token")))
     }
 
-    /// Takes a parameter that this server knows and does not serve yet.
-    pub(super) fn refuse(&mut self, name: &str) -> Result<()> {
-        match self.take(name) {
-            None => Ok(()),
-            Some(_) => Err(unimplemented(name)),
-        }
-    }
-
     /// Refuses what nobody took.
     pub(super) fn finish(self) -> Result<()> {
         match self.pairs.into_iter().next() {
@@ -92,11 +84,6 @@ impl<S: Sync> FromRequestParts<S> for Params {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         Ok(Self::parse(parts.uri.query().unwrap_or_default())?)
     }
-}
-
-/// That a field or parameter is known and not served.
-pub(super) fn unimplemented(name: &str) -> Error {
-    Error::new(ErrorKind::Unimplemented, format!("{name}: this server does not do that yet"))
 }
 
 fn decode(text: &str) -> Result<String> {

@@ -59,11 +59,18 @@ fn some_metadata(n: u32) -> Metadata {
 fn request(filter: Option<&str>, embedding: Vec<f32>, k: usize) -> SearchRequest {
     let by = QueryBy::Embedding(embedding);
     SearchRequest {
-        queries: vec![SearchQuery { by, k: Some(k), distance_threshold: None, filter: None }],
+        queries: vec![SearchQuery {
+            by,
+            k: Some(k),
+            distance_threshold: None,
+            filter: None,
+            ef: None,
+        }],
         listed: false,
         filter: filter.map(str::to_owned),
         include_text: true,
         exact: false,
+        by_document: false,
         k_max: 100_000,
         at: ReadAt::default(),
     }
@@ -351,6 +358,7 @@ async fn queries_of_one_request_have_filters_of_their_own() {
         k: Some(100),
         distance_threshold: None,
         filter: filter.map(str::to_owned),
+        ef: None,
     };
     let ask = |filters: &[Option<&str>]| SearchRequest {
         queries: filters.iter().map(|filter| one(*filter)).collect(),

@@ -7,8 +7,8 @@ use crate::api::grpc::pb;
 use crate::engine::changes::{EventStatistics, EventsRequest, Selected};
 use crate::engine::snapshot::{Snapshot, SnapshotDocument};
 use crate::types::{
-    BatchCounts, Cursor, DocumentHead, Error, ErrorKind, Event, EventPayload, EventType, Filter,
-    FilterScope, Library, Limits, Match, Result, StartAt, Timestamp, seconds,
+    BatchCounts, Cursor, DocumentHead, Error, Event, EventPayload, EventType, Filter, FilterScope,
+    Library, Limits, Match, Result, StartAt, Timestamp, seconds,
 };
 
 /// Which events a reader wants; `default` is where an empty cursor starts.
@@ -29,15 +29,6 @@ pub(in crate::api::grpc) fn events_request(
         },
         start: if cursor.is_empty() { default } else { cursor.parse()? },
     })
-}
-
-/// `unimplemented` for a field of a later release that is set.
-pub(in crate::api::grpc) fn not_served(field: &str, set: bool) -> Result<()> {
-    if set {
-        let detail = format!("{field}: this server does not do that yet");
-        return Err(Error::new(ErrorKind::Unimplemented, detail));
-    }
-    Ok(())
 }
 
 /// The events of selected changes, in order.

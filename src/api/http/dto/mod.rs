@@ -8,8 +8,10 @@ pub(super) mod described;
 pub(super) mod document;
 pub(super) mod event;
 pub(super) mod event_schema;
+pub(super) mod index;
 pub(super) mod ingest;
 pub(super) mod library;
+pub(super) mod matching;
 pub(super) mod search;
 
 use std::fmt::Display;
@@ -25,6 +27,11 @@ use crate::types::{Error, ErrorKind, Limits, Metadata, Result};
 
 /// A JSON object that a client sent as metadata.
 pub(super) type Object = Map<String, Value>;
+
+/// The body of a request that has nothing to say: an object without fields.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(super) struct Nothing {}
 
 /// A value that shows in JSON as the text that it displays as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

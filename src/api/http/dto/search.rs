@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::described::{ShownChunkId, ShownRevision};
 use super::ingest::ClosingLine;
 use super::{Shown, Verbatim};
-use crate::api::http::params::{Params, unimplemented};
+use crate::api::http::params::Params;
 use crate::engine::ReadAt;
 use crate::engine::search::{Hit, QueryBy, SearchQuery, SearchRequest};
 use crate::types::{Error, Limits, Result, Revision};
@@ -117,15 +116,16 @@ pub(in crate::api::http) struct SearchIn {
     include_text: Option<bool>,
     /// Whether to compare with every vector, however large the library.
     exact: Option<bool>,
+    /// `document`: of each document only its best chunk.
+    group_by: Option<String>,
     /// Waits until it sees at least this revision.
     min_revision: Option<String>,
     /// How long it waits for that, in milliseconds.
     timeout_ms: Option<u64>,
     /// Only chunks of which this expression is true.
     filter: Option<String>,
-    /// Not served yet: 501.
-    #[schema(value_type = Option<Value>)]
-    ef: Option<IgnoredAny>,
+    /// How widely graphs are searched: more finds more and takes longer; good when absent.
+    ef: Option<usize>,
 }
 
 /// One of several queries.
@@ -143,9 +143,8 @@ struct QueryIn {
     distance_threshold: Option<f32>,
     /// Only chunks of which this expression is true.
     filter: Option<String>,
-    /// Not served yet: 501.
-    #[schema(value_type = Option<Value>)]
-    ef: Option<IgnoredAny>,
+    /// How widely graphs are searched: more finds more and takes longer; good when absent.
+    ef: Option<usize>,
 }
 
 impl SearchIn {
@@ -161,7 +160,6 @@ impl SearchIn {
                 (Some(_), Some(_)) => Err(Error::invalid(name, "is given twice")),
             }
         }
-        params.refuse("ef")?;
         set("query", &mut self.query, params.take("query"))?;
         let embedding = params.take("embedding").as_deref().map(numbers).transpose()?;
         set("embedding", &mut self.embedding, embedding)?;
@@ -170,6 +168,8 @@ impl SearchIn {
         set("distance_threshold", &mut self.distance_threshold, threshold)?;
         set("filter", &mut self.filter, params.take("filter"))?;
         set("include_text", &mut self.include_text, params.flag("include_text")?)?;
+        set("ef", &mut self.ef, params.number("ef", "a whole number")?)?;
+        set("group_by", &mut self.group_by, params.take("group_by"))?;
         set("exact", &mut self.exact, params.flag("exact")?)?;
         set("min_revision", &mut self.min_revision, params.take("min_revision"))?;
         let timeout = params.number("timeout_ms", "a whole number of milliseconds")?;
@@ -212,6 +212,11 @@ impl SearchIn {
             filter: given(self.filter),
             include_text: self.include_text.unwrap_or(true),
             exact: self.exact.unwrap_or_default(),
+            by_document: match self.group_by.as_deref() {
+                None => false,
+                Some("document") => true,
+                Some(_) => return Err(Error::invalid("group_by", "must be document")),
+            },
             k_max,
             at,
         })
@@ -222,7 +227,6 @@ fn several(queries: Vec<QueryIn>, common: &QueryIn, limits: &Limits) -> Result<V
     if common.query.is_some() || common.embedding.is_some() {
         return Err(Error::invalid("queries", "excludes query and embedding beside it"));
     }
-    common.refuse_unserved()?;
     let most = limits.queries_per_search_max;
     match queries.len() {
         0 => return Err(Error::invalid("queries", "must not be empty")),
@@ -235,21 +239,14 @@ fn several(queries: Vec<QueryIn>, common: &QueryIn, limits: &Limits) -> Result<V
     let query = |(i, mut query): (usize, QueryIn)| {
         query.k = query.k.or(common.k);
         query.distance_threshold = query.distance_threshold.or(common.distance_threshold);
+        query.ef = query.ef.or(common.ef);
         query.into_query().map_err(|error| error.within(&format!("queries[{i}]")))
     };
     queries.into_iter().enumerate().map(query).collect()
 }
 
 impl QueryIn {
-    fn refuse_unserved(&self) -> Result<()> {
-        match self.ef {
-            None => Ok(()),
-            Some(_) => Err(unimplemented("ef")),
-        }
-    }
-
     fn into_query(self) -> Result<SearchQuery> {
-        self.refuse_unserved()?;
         let by = match (self.query, self.embedding) {
             (Some(text), None) => QueryBy::Text(text),
             (None, Some(embedding)) => QueryBy::Embedding(embedding),
@@ -261,8 +258,8 @@ impl QueryIn {
         if self.distance_threshold.is_some_and(|threshold| !threshold.is_finite()) {
             return Err(Error::invalid("distance_threshold", "must be finite"));
         }
-        let (k, distance_threshold) = (self.k, self.distance_threshold);
-        Ok(SearchQuery { by, k, distance_threshold, filter: given(self.filter) })
+        let (k, distance_threshold, ef) = (self.k, self.distance_threshold, self.ef);
+        Ok(SearchQuery { by, k, distance_threshold, filter: given(self.filter), ef })
     }
 }
 
@@ -298,7 +295,7 @@ mod tests {
 
     fn text(query: &str) -> SearchQuery {
         let by = QueryBy::Text(query.into());
-        SearchQuery { by, k: None, distance_threshold: None, filter: None }
+        SearchQuery { by, k: None, distance_threshold: None, filter: None, ef: None }
     }
 
     #[test]
@@ -328,14 +325,15 @@ mod tests {
     #[test]
     fn the_query_string_and_the_body_say_the_same() {
         let query = "query=red+fox&k=3&distance_threshold=0.5&include_text=false&exact=true\
-                     &min_revision=7&timeout_ms=20&filter=chunk.index+%3D%3D+0";
+                     &min_revision=7&timeout_ms=20&ef=40&group_by=document&filter=chunk.index+%3D%3D+0";
         let body = r#"{"query":"red fox","k":3,"distance_threshold":0.5,"include_text":false,
-                       "exact":true,"min_revision":"7","timeout_ms":20,
+                       "exact":true,"min_revision":"7","timeout_ms":20,"ef":40,"group_by":"document",
                        "filter":"chunk.index == 0"}"#;
         let parsed = request(query, "").expect("valid");
         assert_eq!(Ok(&parsed), request("", body).as_ref());
+        assert!(parsed.by_document);
         assert_eq!(parsed.at.min_revision, Some(Revision(7)));
-        assert_eq!(parsed.queries[0].k, Some(3));
+        assert_eq!((parsed.queries[0].k, parsed.queries[0].ef), (Some(3), Some(40)));
         assert_eq!(parsed.filter.as_deref(), Some("chunk.index == 0"));
         let none = request("filter=", r#"{"query":"a","filter":""}"#).expect("valid");
         assert_eq!((none.filter, none.queries), (None, vec![text("a")]));
@@ -345,11 +343,12 @@ mod tests {
 
     #[test]
     fn several_queries_share_what_they_do_not_say() {
-        let body = r#"{"queries":[{"query":"a"},{"query":"b","k":2,"filter":"false"}],"k":5,
+        let body = r#"{"queries":[{"query":"a"},{"query":"b","k":2,"filter":"false","ef":7}],"k":5,"ef":8,
                        "filter":"true"}"#;
         let request = request("", body).expect("valid");
-        let own = SearchQuery { k: Some(2), filter: Some("false".into()), ..text("b") };
-        assert_eq!(request.queries, [SearchQuery { k: Some(5), ..text("a") }, own]);
+        let own =
+            SearchQuery { k: Some(2), filter: Some("false".into()), ef: Some(7), ..text("b") };
+        assert_eq!(request.queries, [SearchQuery { k: Some(5), ef: Some(8), ..text("a") }, own]);
         assert_eq!(request.filter.as_deref(), Some("true"));
     }
 
@@ -361,6 +360,8 @@ mod tests {
             ("", r#"{"query":"a","embedding":[1]}"#, "embedding"),
             ("k=1", r#"{"query":"a","k":1}"#, "k"),
             ("", r#"{"query":"a","k":-1}"#, "k"),
+            ("", r#"{"query":"a","ef":"x"}"#, "ef"),
+            ("query=a&group_by=chunk", "", "group_by"),
             ("", r#"{"query":"a","filter":1}"#, "filter"),
             ("filter=true", r#"{"query":"a","filter":"true"}"#, "filter"),
             ("", r#"{"query":"a","limit":1}"#, "limit"),
@@ -375,14 +376,6 @@ mod tests {
             let error = request(query, body).expect_err(name);
             assert_eq!(error.kind, ErrorKind::InvalidArgument, "{error}");
             assert_eq!(error.violations[0].field, name);
-        }
-    }
-
-    #[test]
-    fn what_is_not_served_yet_says_so() {
-        for (query, body) in [("query=a&ef=9", ""), ("", r#"{"queries":[{"query":"a","ef":9}]}"#)] {
-            let error = request(query, body).expect_err("not served");
-            assert_eq!(error.kind, ErrorKind::Unimplemented);
         }
     }
 }

@@ -135,6 +135,50 @@ class DeleteDocumentResponse(_message.Message):
     revision: int
     def __init__(self, revision: _Optional[int] = ...) -> None: ...
 
+class CountDocumentsRequest(_message.Message):
+    __slots__ = ("library_id", "filter", "min_revision", "timeout_ms")
+    LIBRARY_ID_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    MIN_REVISION_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    library_id: str
+    filter: str
+    min_revision: int
+    timeout_ms: int
+    def __init__(self, library_id: _Optional[str] = ..., filter: _Optional[str] = ..., min_revision: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+
+class CountDocumentsResponse(_message.Message):
+    __slots__ = ("num_documents", "num_chunks", "revision")
+    NUM_DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
+    NUM_CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    num_documents: int
+    num_chunks: int
+    revision: int
+    def __init__(self, num_documents: _Optional[int] = ..., num_chunks: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class DeleteDocumentsRequest(_message.Message):
+    __slots__ = ("library_id", "filter", "min_revision", "timeout_ms")
+    LIBRARY_ID_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    MIN_REVISION_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    library_id: str
+    filter: str
+    min_revision: int
+    timeout_ms: int
+    def __init__(self, library_id: _Optional[str] = ..., filter: _Optional[str] = ..., min_revision: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+
+class DeleteDocumentsResponse(_message.Message):
+    __slots__ = ("num_deleted", "num_changed", "revision")
+    NUM_DELETED_FIELD_NUMBER: _ClassVar[int]
+    NUM_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    num_deleted: int
+    num_changed: int
+    revision: int
+    def __init__(self, num_deleted: _Optional[int] = ..., num_changed: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+
 class IngestHeader(_message.Message):
     __slots__ = ("library_id", "on_conflict", "report")
     LIBRARY_ID_FIELD_NUMBER: _ClassVar[int]

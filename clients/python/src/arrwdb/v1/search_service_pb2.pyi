@@ -1,5 +1,6 @@
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -7,8 +8,15 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class GroupBy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    GROUP_BY_UNSPECIFIED: _ClassVar[GroupBy]
+    GROUP_BY_DOCUMENT: _ClassVar[GroupBy]
+GROUP_BY_UNSPECIFIED: GroupBy
+GROUP_BY_DOCUMENT: GroupBy
+
 class SearchRequest(_message.Message):
-    __slots__ = ("library_id", "query", "embedding", "k", "distance_threshold", "queries", "filter", "include_text", "exact", "ef", "min_revision", "timeout_ms")
+    __slots__ = ("library_id", "query", "embedding", "k", "distance_threshold", "queries", "filter", "include_text", "exact", "ef", "min_revision", "timeout_ms", "group_by")
     LIBRARY_ID_FIELD_NUMBER: _ClassVar[int]
     QUERY_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +29,7 @@ class SearchRequest(_message.Message):
     EF_FIELD_NUMBER: _ClassVar[int]
     MIN_REVISION_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    GROUP_BY_FIELD_NUMBER: _ClassVar[int]
     library_id: str
     query: str
     embedding: _containers.RepeatedScalarFieldContainer[float]
@@ -33,21 +42,24 @@ class SearchRequest(_message.Message):
     ef: int
     min_revision: int
     timeout_ms: int
-    def __init__(self, library_id: _Optional[str] = ..., query: _Optional[str] = ..., embedding: _Optional[_Iterable[float]] = ..., k: _Optional[int] = ..., distance_threshold: _Optional[float] = ..., queries: _Optional[_Iterable[_Union[SearchQuery, _Mapping]]] = ..., filter: _Optional[str] = ..., include_text: _Optional[bool] = ..., exact: _Optional[bool] = ..., ef: _Optional[int] = ..., min_revision: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+    group_by: GroupBy
+    def __init__(self, library_id: _Optional[str] = ..., query: _Optional[str] = ..., embedding: _Optional[_Iterable[float]] = ..., k: _Optional[int] = ..., distance_threshold: _Optional[float] = ..., queries: _Optional[_Iterable[_Union[SearchQuery, _Mapping]]] = ..., filter: _Optional[str] = ..., include_text: _Optional[bool] = ..., exact: _Optional[bool] = ..., ef: _Optional[int] = ..., min_revision: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., group_by: _Optional[_Union[GroupBy, str]] = ...) -> None: ...
 
 class SearchQuery(_message.Message):
-    __slots__ = ("query", "embedding", "k", "distance_threshold", "filter")
+    __slots__ = ("query", "embedding", "k", "distance_threshold", "filter", "ef")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     DISTANCE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
+    EF_FIELD_NUMBER: _ClassVar[int]
     query: str
     embedding: _containers.RepeatedScalarFieldContainer[float]
     k: int
     distance_threshold: float
     filter: str
-    def __init__(self, query: _Optional[str] = ..., embedding: _Optional[_Iterable[float]] = ..., k: _Optional[int] = ..., distance_threshold: _Optional[float] = ..., filter: _Optional[str] = ...) -> None: ...
+    ef: int
+    def __init__(self, query: _Optional[str] = ..., embedding: _Optional[_Iterable[float]] = ..., k: _Optional[int] = ..., distance_threshold: _Optional[float] = ..., filter: _Optional[str] = ..., ef: _Optional[int] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
     __slots__ = ("results", "total_results", "revision", "queries")
@@ -92,7 +104,7 @@ class Hit(_message.Message):
     def __init__(self, rank: _Optional[int] = ..., chunk_id: _Optional[str] = ..., document_id: _Optional[str] = ..., score: _Optional[float] = ..., distance: _Optional[float] = ..., text: _Optional[str] = ..., title: _Optional[str] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class StreamSearchRequest(_message.Message):
-    __slots__ = ("library_id", "query", "embedding", "k", "distance_threshold", "filter", "include_text", "exact", "ef", "min_revision", "timeout_ms")
+    __slots__ = ("library_id", "query", "embedding", "k", "distance_threshold", "filter", "include_text", "exact", "ef", "min_revision", "timeout_ms", "group_by")
     LIBRARY_ID_FIELD_NUMBER: _ClassVar[int]
     QUERY_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +116,7 @@ class StreamSearchRequest(_message.Message):
     EF_FIELD_NUMBER: _ClassVar[int]
     MIN_REVISION_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    GROUP_BY_FIELD_NUMBER: _ClassVar[int]
     library_id: str
     query: str
     embedding: _containers.RepeatedScalarFieldContainer[float]
@@ -115,7 +128,8 @@ class StreamSearchRequest(_message.Message):
     ef: int
     min_revision: int
     timeout_ms: int
-    def __init__(self, library_id: _Optional[str] = ..., query: _Optional[str] = ..., embedding: _Optional[_Iterable[float]] = ..., k: _Optional[int] = ..., distance_threshold: _Optional[float] = ..., filter: _Optional[str] = ..., include_text: _Optional[bool] = ..., exact: _Optional[bool] = ..., ef: _Optional[int] = ..., min_revision: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+    group_by: GroupBy
+    def __init__(self, library_id: _Optional[str] = ..., query: _Optional[str] = ..., embedding: _Optional[_Iterable[float]] = ..., k: _Optional[int] = ..., distance_threshold: _Optional[float] = ..., filter: _Optional[str] = ..., include_text: _Optional[bool] = ..., exact: _Optional[bool] = ..., ef: _Optional[int] = ..., min_revision: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., group_by: _Optional[_Union[GroupBy, str]] = ...) -> None: ...
 
 class StreamSearchResponse(_message.Message):
     __slots__ = ("hit", "complete")
@@ -132,3 +146,37 @@ class SearchComplete(_message.Message):
     total_results: int
     revision: int
     def __init__(self, total_results: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class MeasureRecallRequest(_message.Message):
+    __slots__ = ("library_id", "num_queries", "k", "ef", "min_revision", "timeout_ms")
+    LIBRARY_ID_FIELD_NUMBER: _ClassVar[int]
+    NUM_QUERIES_FIELD_NUMBER: _ClassVar[int]
+    K_FIELD_NUMBER: _ClassVar[int]
+    EF_FIELD_NUMBER: _ClassVar[int]
+    MIN_REVISION_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    library_id: str
+    num_queries: int
+    k: int
+    ef: int
+    min_revision: int
+    timeout_ms: int
+    def __init__(self, library_id: _Optional[str] = ..., num_queries: _Optional[int] = ..., k: _Optional[int] = ..., ef: _Optional[int] = ..., min_revision: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+
+class MeasureRecallResponse(_message.Message):
+    __slots__ = ("recall", "recall_min", "num_queries", "k", "search_us", "exact_us", "revision")
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    RECALL_MIN_FIELD_NUMBER: _ClassVar[int]
+    NUM_QUERIES_FIELD_NUMBER: _ClassVar[int]
+    K_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_US_FIELD_NUMBER: _ClassVar[int]
+    EXACT_US_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    recall: float
+    recall_min: float
+    num_queries: int
+    k: int
+    search_us: float
+    exact_us: float
+    revision: int
+    def __init__(self, recall: _Optional[float] = ..., recall_min: _Optional[float] = ..., num_queries: _Optional[int] = ..., k: _Optional[int] = ..., search_us: _Optional[float] = ..., exact_us: _Optional[float] = ..., revision: _Optional[int] = ...) -> None: ...

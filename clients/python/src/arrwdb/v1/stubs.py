@@ -8,6 +8,7 @@ from . import (
     consumer_service_pb2,
     document_service_pb2,
     event_service_pb2,
+    index_service_pb2,
     library_service_pb2,
     search_service_pb2,
 )
@@ -225,6 +226,22 @@ class DocumentServiceStub:
             request_serializer=document_service_pb2.DeleteDocumentRequest.SerializeToString,
             response_deserializer=document_service_pb2.DeleteDocumentResponse.FromString,
         )
+        self.CountDocuments: grpc.UnaryUnaryMultiCallable[
+            document_service_pb2.CountDocumentsRequest,
+            document_service_pb2.CountDocumentsResponse,
+        ] = channel.unary_unary(
+            "/arrwdb.v1.DocumentService/CountDocuments",
+            request_serializer=document_service_pb2.CountDocumentsRequest.SerializeToString,
+            response_deserializer=document_service_pb2.CountDocumentsResponse.FromString,
+        )
+        self.DeleteDocuments: grpc.UnaryUnaryMultiCallable[
+            document_service_pb2.DeleteDocumentsRequest,
+            document_service_pb2.DeleteDocumentsResponse,
+        ] = channel.unary_unary(
+            "/arrwdb.v1.DocumentService/DeleteDocuments",
+            request_serializer=document_service_pb2.DeleteDocumentsRequest.SerializeToString,
+            response_deserializer=document_service_pb2.DeleteDocumentsResponse.FromString,
+        )
         self.IngestDocuments: grpc.StreamUnaryMultiCallable[
             document_service_pb2.IngestDocumentsRequest,
             document_service_pb2.IngestDocumentsResponse,
@@ -302,6 +319,22 @@ class AsyncDocumentServiceStub:
             "/arrwdb.v1.DocumentService/DeleteDocument",
             request_serializer=document_service_pb2.DeleteDocumentRequest.SerializeToString,
             response_deserializer=document_service_pb2.DeleteDocumentResponse.FromString,
+        )
+        self.CountDocuments: grpc.aio.UnaryUnaryMultiCallable[
+            document_service_pb2.CountDocumentsRequest,
+            document_service_pb2.CountDocumentsResponse,
+        ] = channel.unary_unary(
+            "/arrwdb.v1.DocumentService/CountDocuments",
+            request_serializer=document_service_pb2.CountDocumentsRequest.SerializeToString,
+            response_deserializer=document_service_pb2.CountDocumentsResponse.FromString,
+        )
+        self.DeleteDocuments: grpc.aio.UnaryUnaryMultiCallable[
+            document_service_pb2.DeleteDocumentsRequest,
+            document_service_pb2.DeleteDocumentsResponse,
+        ] = channel.unary_unary(
+            "/arrwdb.v1.DocumentService/DeleteDocuments",
+            request_serializer=document_service_pb2.DeleteDocumentsRequest.SerializeToString,
+            response_deserializer=document_service_pb2.DeleteDocumentsResponse.FromString,
         )
         self.IngestDocuments: grpc.aio.StreamUnaryMultiCallable[
             document_service_pb2.IngestDocumentsRequest,
@@ -386,6 +419,66 @@ class AsyncEventServiceStub:
             "/arrwdb.v1.EventService/GetEventStatistics",
             request_serializer=event_service_pb2.GetEventStatisticsRequest.SerializeToString,
             response_deserializer=event_service_pb2.GetEventStatisticsResponse.FromString,
+        )
+
+
+class IndexServiceStub:
+    """IndexService over a `grpc.Channel`."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self.RebuildIndex: grpc.UnaryUnaryMultiCallable[
+            index_service_pb2.RebuildIndexRequest,
+            index_service_pb2.RebuildIndexResponse,
+        ] = channel.unary_unary(
+            "/arrwdb.v1.IndexService/RebuildIndex",
+            request_serializer=index_service_pb2.RebuildIndexRequest.SerializeToString,
+            response_deserializer=index_service_pb2.RebuildIndexResponse.FromString,
+        )
+        self.OptimizeIndex: grpc.UnaryUnaryMultiCallable[
+            index_service_pb2.OptimizeIndexRequest,
+            index_service_pb2.OptimizeIndexResponse,
+        ] = channel.unary_unary(
+            "/arrwdb.v1.IndexService/OptimizeIndex",
+            request_serializer=index_service_pb2.OptimizeIndexRequest.SerializeToString,
+            response_deserializer=index_service_pb2.OptimizeIndexResponse.FromString,
+        )
+        self.GetIndexStatistics: grpc.UnaryUnaryMultiCallable[
+            index_service_pb2.GetIndexStatisticsRequest,
+            index_service_pb2.GetIndexStatisticsResponse,
+        ] = channel.unary_unary(
+            "/arrwdb.v1.IndexService/GetIndexStatistics",
+            request_serializer=index_service_pb2.GetIndexStatisticsRequest.SerializeToString,
+            response_deserializer=index_service_pb2.GetIndexStatisticsResponse.FromString,
+        )
+
+
+class AsyncIndexServiceStub:
+    """IndexService over a `grpc.aio.Channel`."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.RebuildIndex: grpc.aio.UnaryUnaryMultiCallable[
+            index_service_pb2.RebuildIndexRequest,
+            index_service_pb2.RebuildIndexResponse,
+        ] = channel.unary_unary(
+            "/arrwdb.v1.IndexService/RebuildIndex",
+            request_serializer=index_service_pb2.RebuildIndexRequest.SerializeToString,
+            response_deserializer=index_service_pb2.RebuildIndexResponse.FromString,
+        )
+        self.OptimizeIndex: grpc.aio.UnaryUnaryMultiCallable[
+            index_service_pb2.OptimizeIndexRequest,
+            index_service_pb2.OptimizeIndexResponse,
+        ] = channel.unary_unary(
+            "/arrwdb.v1.IndexService/OptimizeIndex",
+            request_serializer=index_service_pb2.OptimizeIndexRequest.SerializeToString,
+            response_deserializer=index_service_pb2.OptimizeIndexResponse.FromString,
+        )
+        self.GetIndexStatistics: grpc.aio.UnaryUnaryMultiCallable[
+            index_service_pb2.GetIndexStatisticsRequest,
+            index_service_pb2.GetIndexStatisticsResponse,
+        ] = channel.unary_unary(
+            "/arrwdb.v1.IndexService/GetIndexStatistics",
+            request_serializer=index_service_pb2.GetIndexStatisticsRequest.SerializeToString,
+            response_deserializer=index_service_pb2.GetIndexStatisticsResponse.FromString,
         )
 
 
@@ -517,6 +610,14 @@ class SearchServiceStub:
             request_serializer=search_service_pb2.StreamSearchRequest.SerializeToString,
             response_deserializer=search_service_pb2.StreamSearchResponse.FromString,
         )
+        self.MeasureRecall: grpc.UnaryUnaryMultiCallable[
+            search_service_pb2.MeasureRecallRequest,
+            search_service_pb2.MeasureRecallResponse,
+        ] = channel.unary_unary(
+            "/arrwdb.v1.SearchService/MeasureRecall",
+            request_serializer=search_service_pb2.MeasureRecallRequest.SerializeToString,
+            response_deserializer=search_service_pb2.MeasureRecallResponse.FromString,
+        )
 
 
 class AsyncSearchServiceStub:
@@ -538,4 +639,12 @@ class AsyncSearchServiceStub:
             "/arrwdb.v1.SearchService/StreamSearch",
             request_serializer=search_service_pb2.StreamSearchRequest.SerializeToString,
             response_deserializer=search_service_pb2.StreamSearchResponse.FromString,
+        )
+        self.MeasureRecall: grpc.aio.UnaryUnaryMultiCallable[
+            search_service_pb2.MeasureRecallRequest,
+            search_service_pb2.MeasureRecallResponse,
+        ] = channel.unary_unary(
+            "/arrwdb.v1.SearchService/MeasureRecall",
+            request_serializer=search_service_pb2.MeasureRecallRequest.SerializeToString,
+            response_deserializer=search_service_pb2.MeasureRecallResponse.FromString,
         )

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file arrwdb/v1/document_service.proto.
  */
 export const file_arrwdb_v1_document_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBhcnJ3ZGIvdjEvZG9jdW1lbnRfc2VydmljZS5wcm90bxIJYXJyd2RiLnYxImsKFUNyZWF0ZURvY3VtZW50UmVxdWVzdBISCgpsaWJyYXJ5X2lkGAEgASgJEioKCGRvY3VtZW50GAIgASgLMhguYXJyd2RiLnYxLkRvY3VtZW50SW5wdXQSEgoKcmVxdWVzdF9pZBgDIAEoCSI/ChZDcmVhdGVEb2N1bWVudFJlc3BvbnNlEiUKCGRvY3VtZW50GAEgASgLMhMuYXJyd2RiLnYxLkRvY3VtZW50IpEBChJHZXREb2N1bWVudFJlcXVlc3QSEgoKbGlicmFyeV9pZBgBIAEoCRITCgtkb2N1bWVudF9pZBgCIAEoCRIZCgxtaW5fcmV2aXNpb24YAyABKARIAIgBARIXCgp0aW1lb3V0X21zGAQgASgNSAGIAQFCDwoNX21pbl9yZXZpc2lvbkINCgtfdGltZW91dF9tcyI8ChNHZXREb2N1bWVudFJlc3BvbnNlEiUKCGRvY3VtZW50GAEgASgLMhMuYXJyd2RiLnYxLkRvY3VtZW50IpgBChhCYXRjaEdldERvY3VtZW50c1JlcXVlc3QSEgoKbGlicmFyeV9pZBgBIAEoCRIUCgxkb2N1bWVudF9pZHMYAiADKAkSGQoMbWluX3JldmlzaW9uGAMgASgESACIAQESFwoKdGltZW91dF9tcxgEIAEoDUgBiAEBQg8KDV9taW5fcmV2aXNpb25CDQoLX3RpbWVvdXRfbXMiWAoZQmF0Y2hHZXREb2N1bWVudHNSZXNwb25zZRImCglkb2N1bWVudHMYASADKAsyEy5hcnJ3ZGIudjEuRG9jdW1lbnQSEwoLbWlzc2luZ19pZHMYAiADKAkivQEKFExpc3REb2N1bWVudHNSZXF1ZXN0EhIKCmxpYnJhcnlfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkSFgoOaW5jbHVkZV9jaHVua3MYBCABKAgSGQoMbWluX3JldmlzaW9uGAUgASgESACIAQESFwoKdGltZW91dF9tcxgGIAEoDUgBiAEBQg8KDV9taW5fcmV2aXNpb25CDQoLX3RpbWVvdXRfbXMiWAoVTGlzdERvY3VtZW50c1Jlc3BvbnNlEiYKCWRvY3VtZW50cxgBIAMoCzITLmFycndkYi52MS5Eb2N1bWVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki0wEKFVVwZGF0ZURvY3VtZW50UmVxdWVzdBISCgpsaWJyYXJ5X2lkGAEgASgJEhMKC2RvY3VtZW50X2lkGAIgASgJEioKCGRvY3VtZW50GAMgASgLMhguYXJyd2RiLnYxLkRvY3VtZW50SW5wdXQSLwoLdXBkYXRlX21hc2sYBCABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrEh4KEWV4cGVjdGVkX3JldmlzaW9uGAUgASgESACIAQFCFAoSX2V4cGVjdGVkX3JldmlzaW9uIj8KFlVwZGF0ZURvY3VtZW50UmVzcG9uc2USJQoIZG9jdW1lbnQYASABKAsyEy5hcnJ3ZGIudjEuRG9jdW1lbnQidgoVRGVsZXRlRG9jdW1lbnRSZXF1ZXN0EhIKCmxpYnJhcnlfaWQYASABKAkSEwoLZG9jdW1lbnRfaWQYAiABKAkSHgoRZXhwZWN0ZWRfcmV2aXNpb24YAyABKARIAIgBAUIUChJfZXhwZWN0ZWRfcmV2aXNpb24iKgoWRGVsZXRlRG9jdW1lbnRSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBCJ3CgxJbmdlc3RIZWFkZXISEgoKbGlicmFyeV9pZBgBIAEoCRIqCgtvbl9jb25mbGljdBgCIAEoDjIVLmFycndkYi52MS5PbkNvbmZsaWN0EicKBnJlcG9ydBgDIAEoDjIXLmFycndkYi52MS5Jbmdlc3RSZXBvcnQieQoWSW5nZXN0RG9jdW1lbnRzUmVxdWVzdBIpCgZoZWFkZXIYASABKAsyFy5hcnJ3ZGIudjEuSW5nZXN0SGVhZGVySAASLAoIZG9jdW1lbnQYAiABKAsyGC5hcnJ3ZGIudjEuRG9jdW1lbnRJbnB1dEgAQgYKBGl0ZW0i+AEKF0luZ2VzdERvY3VtZW50c1Jlc3BvbnNlEhAKCGJhdGNoX2lkGAEgASgJEhcKD3RvdGFsX3Byb2Nlc3NlZBgCIAEoBBIXCg90b3RhbF9zdWNjZWVkZWQYAyABKAQSFAoMdG90YWxfZmFpbGVkGAQgASgEEhUKDXRvdGFsX3NraXBwZWQYBSABKAQSFAoMdG90YWxfY2h1bmtzGAYgASgEEhAKCHJldmlzaW9uGAcgASgEEioKCGZhaWx1cmVzGAggAygLMhguYXJyd2RiLnYxLkluZ2VzdEZhaWx1cmUSGAoQZmFpbHVyZXNfb21pdHRlZBgJIAEoBCJRCg1Jbmdlc3RGYWlsdXJlEhAKCHBvc2l0aW9uGAEgASgEEg0KBXRpdGxlGAIgASgJEh8KBWVycm9yGAMgASgLMhAuYXJyd2RiLnYxLkVycm9yIn8KHFN0cmVhbUluZ2VzdERvY3VtZW50c1JlcXVlc3QSKQoGaGVhZGVyGAEgASgLMhcuYXJyd2RiLnYxLkluZ2VzdEhlYWRlckgAEiwKCGRvY3VtZW50GAIgASgLMhguYXJyd2RiLnYxLkRvY3VtZW50SW5wdXRIAEIGCgRpdGVtIpMCCh1TdHJlYW1Jbmdlc3REb2N1bWVudHNSZXNwb25zZRIxCgpwcm9jZXNzaW5nGAEgASgLMhsuYXJyd2RiLnYxLkluZ2VzdFByb2Nlc3NpbmdIABIvCgljb21wbGV0ZWQYAiABKAsyGi5hcnJ3ZGIudjEuSW5nZXN0Q29tcGxldGVkSAASKwoHc2tpcHBlZBgDIAEoCzIYLmFycndkYi52MS5Jbmdlc3RTa2lwcGVkSAASKgoGZmFpbGVkGAQgASgLMhguYXJyd2RiLnYxLkluZ2VzdEZhaWx1cmVIABIrCgdzdW1tYXJ5GAUgASgLMhguYXJyd2RiLnYxLkluZ2VzdFN1bW1hcnlIAEIICgZzdGF0dXMiMwoQSW5nZXN0UHJvY2Vzc2luZxIQCghwb3NpdGlvbhgBIAEoBBINCgV0aXRsZRgCIAEoCSJkCg9Jbmdlc3RDb21wbGV0ZWQSEAoIcG9zaXRpb24YASABKAQSCgoCaWQYAiABKAkSDQoFdGl0bGUYAyABKAkSEgoKbnVtX2NodW5rcxgEIAEoDRIQCghyZXZpc2lvbhgFIAEoBCJOCg1Jbmdlc3RTa2lwcGVkEhAKCHBvc2l0aW9uGAEgASgEEgoKAmlkGAIgASgJEg0KBXRpdGxlGAMgASgJEhAKCHJldmlzaW9uGAQgASgEIqgBCg1Jbmdlc3RTdW1tYXJ5EhAKCGJhdGNoX2lkGAEgASgJEhcKD3RvdGFsX3Byb2Nlc3NlZBgCIAEoBBIXCg90b3RhbF9zdWNjZWVkZWQYAyABKAQSFAoMdG90YWxfZmFpbGVkGAQgASgEEhUKDXRvdGFsX3NraXBwZWQYBSABKAQSFAoMdG90YWxfY2h1bmtzGAYgASgEEhAKCHJldmlzaW9uGAcgASgEIpwBChZFeHBvcnREb2N1bWVudHNSZXF1ZXN0EhIKCmxpYnJhcnlfaWQYASABKAkSGgoSaW5jbHVkZV9lbWJlZGRpbmdzGAIgASgIEhkKDG1pbl9yZXZpc2lvbhgDIAEoBEgAiAEBEhcKCnRpbWVvdXRfbXMYBCABKA1IAYgBAUIPCg1fbWluX3JldmlzaW9uQg0KC190aW1lb3V0X21zIn4KF0V4cG9ydERvY3VtZW50c1Jlc3BvbnNlEiwKCGRvY3VtZW50GAEgASgLMhguYXJyd2RiLnYxLkRvY3VtZW50SW5wdXRIABItCghjb21wbGV0ZRgCIAEoCzIZLmFycndkYi52MS5FeHBvcnRDb21wbGV0ZUgAQgYKBGl0ZW0iOQoORXhwb3J0Q29tcGxldGUSFwoPdG90YWxfZG9jdW1lbnRzGAEgASgEEg4KBmN1cnNvchgCIAEoCSp7CgxJbmdlc3RSZXBvcnQSHQoZSU5HRVNUX1JFUE9SVF9VTlNQRUNJRklFRBAAEhUKEUlOR0VTVF9SRVBPUlRfQUxMEAESGgoWSU5HRVNUX1JFUE9SVF9GQUlMVVJFUxACEhkKFUlOR0VTVF9SRVBPUlRfU1VNTUFSWRADMsAGCg9Eb2N1bWVudFNlcnZpY2USVQoOQ3JlYXRlRG9jdW1lbnQSIC5hcnJ3ZGIudjEuQ3JlYXRlRG9jdW1lbnRSZXF1ZXN0GiEuYXJyd2RiLnYxLkNyZWF0ZURvY3VtZW50UmVzcG9uc2USTAoLR2V0RG9jdW1lbnQSHS5hcnJ3ZGIudjEuR2V0RG9jdW1lbnRSZXF1ZXN0Gh4uYXJyd2RiLnYxLkdldERvY3VtZW50UmVzcG9uc2USXgoRQmF0Y2hHZXREb2N1bWVudHMSIy5hcnJ3ZGIudjEuQmF0Y2hHZXREb2N1bWVudHNSZXF1ZXN0GiQuYXJyd2RiLnYxLkJhdGNoR2V0RG9jdW1lbnRzUmVzcG9uc2USUgoNTGlzdERvY3VtZW50cxIfLmFycndkYi52MS5MaXN0RG9jdW1lbnRzUmVxdWVzdBogLmFycndkYi52MS5MaXN0RG9jdW1lbnRzUmVzcG9uc2USVQoOVXBkYXRlRG9jdW1lbnQSIC5hcnJ3ZGIudjEuVXBkYXRlRG9jdW1lbnRSZXF1ZXN0GiEuYXJyd2RiLnYxLlVwZGF0ZURvY3VtZW50UmVzcG9uc2USVQoORGVsZXRlRG9jdW1lbnQSIC5hcnJ3ZGIudjEuRGVsZXRlRG9jdW1lbnRSZXF1ZXN0GiEuYXJyd2RiLnYxLkRlbGV0ZURvY3VtZW50UmVzcG9uc2USWgoPSW5nZXN0RG9jdW1lbnRzEiEuYXJyd2RiLnYxLkluZ2VzdERvY3VtZW50c1JlcXVlc3QaIi5hcnJ3ZGIudjEuSW5nZXN0RG9jdW1lbnRzUmVzcG9uc2UoARJuChVTdHJlYW1Jbmdlc3REb2N1bWVudHMSJy5hcnJ3ZGIudjEuU3RyZWFtSW5nZXN0RG9jdW1lbnRzUmVxdWVzdBooLmFycndkYi52MS5TdHJlYW1Jbmdlc3REb2N1bWVudHNSZXNwb25zZSgBMAESWgoPRXhwb3J0RG9jdW1lbnRzEiEuYXJyd2RiLnYxLkV4cG9ydERvY3VtZW50c1JlcXVlc3QaIi5hcnJ3ZGIudjEuRXhwb3J0RG9jdW1lbnRzUmVzcG9uc2UwAWIGcHJvdG8z", [file_arrwdb_v1_document, file_arrwdb_v1_error, file_google_protobuf_field_mask]);
+  fileDesc("CiBhcnJ3ZGIvdjEvZG9jdW1lbnRfc2VydmljZS5wcm90bxIJYXJyd2RiLnYxImsKFUNyZWF0ZURvY3VtZW50UmVxdWVzdBISCgpsaWJyYXJ5X2lkGAEgASgJEioKCGRvY3VtZW50GAIgASgLMhguYXJyd2RiLnYxLkRvY3VtZW50SW5wdXQSEgoKcmVxdWVzdF9pZBgDIAEoCSI/ChZDcmVhdGVEb2N1bWVudFJlc3BvbnNlEiUKCGRvY3VtZW50GAEgASgLMhMuYXJyd2RiLnYxLkRvY3VtZW50IpEBChJHZXREb2N1bWVudFJlcXVlc3QSEgoKbGlicmFyeV9pZBgBIAEoCRITCgtkb2N1bWVudF9pZBgCIAEoCRIZCgxtaW5fcmV2aXNpb24YAyABKARIAIgBARIXCgp0aW1lb3V0X21zGAQgASgNSAGIAQFCDwoNX21pbl9yZXZpc2lvbkINCgtfdGltZW91dF9tcyI8ChNHZXREb2N1bWVudFJlc3BvbnNlEiUKCGRvY3VtZW50GAEgASgLMhMuYXJyd2RiLnYxLkRvY3VtZW50IpgBChhCYXRjaEdldERvY3VtZW50c1JlcXVlc3QSEgoKbGlicmFyeV9pZBgBIAEoCRIUCgxkb2N1bWVudF9pZHMYAiADKAkSGQoMbWluX3JldmlzaW9uGAMgASgESACIAQESFwoKdGltZW91dF9tcxgEIAEoDUgBiAEBQg8KDV9taW5fcmV2aXNpb25CDQoLX3RpbWVvdXRfbXMiWAoZQmF0Y2hHZXREb2N1bWVudHNSZXNwb25zZRImCglkb2N1bWVudHMYASADKAsyEy5hcnJ3ZGIudjEuRG9jdW1lbnQSEwoLbWlzc2luZ19pZHMYAiADKAkivQEKFExpc3REb2N1bWVudHNSZXF1ZXN0EhIKCmxpYnJhcnlfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkSFgoOaW5jbHVkZV9jaHVua3MYBCABKAgSGQoMbWluX3JldmlzaW9uGAUgASgESACIAQESFwoKdGltZW91dF9tcxgGIAEoDUgBiAEBQg8KDV9taW5fcmV2aXNpb25CDQoLX3RpbWVvdXRfbXMiWAoVTGlzdERvY3VtZW50c1Jlc3BvbnNlEiYKCWRvY3VtZW50cxgBIAMoCzITLmFycndkYi52MS5Eb2N1bWVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki0wEKFVVwZGF0ZURvY3VtZW50UmVxdWVzdBISCgpsaWJyYXJ5X2lkGAEgASgJEhMKC2RvY3VtZW50X2lkGAIgASgJEioKCGRvY3VtZW50GAMgASgLMhguYXJyd2RiLnYxLkRvY3VtZW50SW5wdXQSLwoLdXBkYXRlX21hc2sYBCABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrEh4KEWV4cGVjdGVkX3JldmlzaW9uGAUgASgESACIAQFCFAoSX2V4cGVjdGVkX3JldmlzaW9uIj8KFlVwZGF0ZURvY3VtZW50UmVzcG9uc2USJQoIZG9jdW1lbnQYASABKAsyEy5hcnJ3ZGIudjEuRG9jdW1lbnQidgoVRGVsZXRlRG9jdW1lbnRSZXF1ZXN0EhIKCmxpYnJhcnlfaWQYASABKAkSEwoLZG9jdW1lbnRfaWQYAiABKAkSHgoRZXhwZWN0ZWRfcmV2aXNpb24YAyABKARIAIgBAUIUChJfZXhwZWN0ZWRfcmV2aXNpb24iKgoWRGVsZXRlRG9jdW1lbnRSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBCKPAQoVQ291bnREb2N1bWVudHNSZXF1ZXN0EhIKCmxpYnJhcnlfaWQYASABKAkSDgoGZmlsdGVyGAIgASgJEhkKDG1pbl9yZXZpc2lvbhgDIAEoBEgAiAEBEhcKCnRpbWVvdXRfbXMYBCABKA1IAYgBAUIPCg1fbWluX3JldmlzaW9uQg0KC190aW1lb3V0X21zIlUKFkNvdW50RG9jdW1lbnRzUmVzcG9uc2USFQoNbnVtX2RvY3VtZW50cxgBIAEoBBISCgpudW1fY2h1bmtzGAIgASgEEhAKCHJldmlzaW9uGAMgASgEIpABChZEZWxldGVEb2N1bWVudHNSZXF1ZXN0EhIKCmxpYnJhcnlfaWQYASABKAkSDgoGZmlsdGVyGAIgASgJEhkKDG1pbl9yZXZpc2lvbhgDIAEoBEgAiAEBEhcKCnRpbWVvdXRfbXMYBCABKA1IAYgBAUIPCg1fbWluX3JldmlzaW9uQg0KC190aW1lb3V0X21zIlUKF0RlbGV0ZURvY3VtZW50c1Jlc3BvbnNlEhMKC251bV9kZWxldGVkGAEgASgEEhMKC251bV9jaGFuZ2VkGAIgASgEEhAKCHJldmlzaW9uGAMgASgEIncKDEluZ2VzdEhlYWRlchISCgpsaWJyYXJ5X2lkGAEgASgJEioKC29uX2NvbmZsaWN0GAIgASgOMhUuYXJyd2RiLnYxLk9uQ29uZmxpY3QSJwoGcmVwb3J0GAMgASgOMhcuYXJyd2RiLnYxLkluZ2VzdFJlcG9ydCJ5ChZJbmdlc3REb2N1bWVudHNSZXF1ZXN0EikKBmhlYWRlchgBIAEoCzIXLmFycndkYi52MS5Jbmdlc3RIZWFkZXJIABIsCghkb2N1bWVudBgCIAEoCzIYLmFycndkYi52MS5Eb2N1bWVudElucHV0SABCBgoEaXRlbSL4AQoXSW5nZXN0RG9jdW1lbnRzUmVzcG9uc2USEAoIYmF0Y2hfaWQYASABKAkSFwoPdG90YWxfcHJvY2Vzc2VkGAIgASgEEhcKD3RvdGFsX3N1Y2NlZWRlZBgDIAEoBBIUCgx0b3RhbF9mYWlsZWQYBCABKAQSFQoNdG90YWxfc2tpcHBlZBgFIAEoBBIUCgx0b3RhbF9jaHVua3MYBiABKAQSEAoIcmV2aXNpb24YByABKAQSKgoIZmFpbHVyZXMYCCADKAsyGC5hcnJ3ZGIudjEuSW5nZXN0RmFpbHVyZRIYChBmYWlsdXJlc19vbWl0dGVkGAkgASgEIlEKDUluZ2VzdEZhaWx1cmUSEAoIcG9zaXRpb24YASABKAQSDQoFdGl0bGUYAiABKAkSHwoFZXJyb3IYAyABKAsyEC5hcnJ3ZGIudjEuRXJyb3IifwocU3RyZWFtSW5nZXN0RG9jdW1lbnRzUmVxdWVzdBIpCgZoZWFkZXIYASABKAsyFy5hcnJ3ZGIudjEuSW5nZXN0SGVhZGVySAASLAoIZG9jdW1lbnQYAiABKAsyGC5hcnJ3ZGIudjEuRG9jdW1lbnRJbnB1dEgAQgYKBGl0ZW0ikwIKHVN0cmVhbUluZ2VzdERvY3VtZW50c1Jlc3BvbnNlEjEKCnByb2Nlc3NpbmcYASABKAsyGy5hcnJ3ZGIudjEuSW5nZXN0UHJvY2Vzc2luZ0gAEi8KCWNvbXBsZXRlZBgCIAEoCzIaLmFycndkYi52MS5Jbmdlc3RDb21wbGV0ZWRIABIrCgdza2lwcGVkGAMgASgLMhguYXJyd2RiLnYxLkluZ2VzdFNraXBwZWRIABIqCgZmYWlsZWQYBCABKAsyGC5hcnJ3ZGIudjEuSW5nZXN0RmFpbHVyZUgAEisKB3N1bW1hcnkYBSABKAsyGC5hcnJ3ZGIudjEuSW5nZXN0U3VtbWFyeUgAQggKBnN0YXR1cyIzChBJbmdlc3RQcm9jZXNzaW5nEhAKCHBvc2l0aW9uGAEgASgEEg0KBXRpdGxlGAIgASgJImQKD0luZ2VzdENvbXBsZXRlZBIQCghwb3NpdGlvbhgBIAEoBBIKCgJpZBgCIAEoCRINCgV0aXRsZRgDIAEoCRISCgpudW1fY2h1bmtzGAQgASgNEhAKCHJldmlzaW9uGAUgASgEIk4KDUluZ2VzdFNraXBwZWQSEAoIcG9zaXRpb24YASABKAQSCgoCaWQYAiABKAkSDQoFdGl0bGUYAyABKAkSEAoIcmV2aXNpb24YBCABKAQiqAEKDUluZ2VzdFN1bW1hcnkSEAoIYmF0Y2hfaWQYASABKAkSFwoPdG90YWxfcHJvY2Vzc2VkGAIgASgEEhcKD3RvdGFsX3N1Y2NlZWRlZBgDIAEoBBIUCgx0b3RhbF9mYWlsZWQYBCABKAQSFQoNdG90YWxfc2tpcHBlZBgFIAEoBBIUCgx0b3RhbF9jaHVua3MYBiABKAQSEAoIcmV2aXNpb24YByABKAQinAEKFkV4cG9ydERvY3VtZW50c1JlcXVlc3QSEgoKbGlicmFyeV9pZBgBIAEoCRIaChJpbmNsdWRlX2VtYmVkZGluZ3MYAiABKAgSGQoMbWluX3JldmlzaW9uGAMgASgESACIAQESFwoKdGltZW91dF9tcxgEIAEoDUgBiAEBQg8KDV9taW5fcmV2aXNpb25CDQoLX3RpbWVvdXRfbXMifgoXRXhwb3J0RG9jdW1lbnRzUmVzcG9uc2USLAoIZG9jdW1lbnQYASABKAsyGC5hcnJ3ZGIudjEuRG9jdW1lbnRJbnB1dEgAEi0KCGNvbXBsZXRlGAIgASgLMhkuYXJyd2RiLnYxLkV4cG9ydENvbXBsZXRlSABCBgoEaXRlbSI5Cg5FeHBvcnRDb21wbGV0ZRIXCg90b3RhbF9kb2N1bWVudHMYASABKAQSDgoGY3Vyc29yGAIgASgJKnsKDEluZ2VzdFJlcG9ydBIdChlJTkdFU1RfUkVQT1JUX1VOU1BFQ0lGSUVEEAASFQoRSU5HRVNUX1JFUE9SVF9BTEwQARIaChZJTkdFU1RfUkVQT1JUX0ZBSUxVUkVTEAISGQoVSU5HRVNUX1JFUE9SVF9TVU1NQVJZEAMy8QcKD0RvY3VtZW50U2VydmljZRJVCg5DcmVhdGVEb2N1bWVudBIgLmFycndkYi52MS5DcmVhdGVEb2N1bWVudFJlcXVlc3QaIS5hcnJ3ZGIudjEuQ3JlYXRlRG9jdW1lbnRSZXNwb25zZRJMCgtHZXREb2N1bWVudBIdLmFycndkYi52MS5HZXREb2N1bWVudFJlcXVlc3QaHi5hcnJ3ZGIudjEuR2V0RG9jdW1lbnRSZXNwb25zZRJeChFCYXRjaEdldERvY3VtZW50cxIjLmFycndkYi52MS5CYXRjaEdldERvY3VtZW50c1JlcXVlc3QaJC5hcnJ3ZGIudjEuQmF0Y2hHZXREb2N1bWVudHNSZXNwb25zZRJSCg1MaXN0RG9jdW1lbnRzEh8uYXJyd2RiLnYxLkxpc3REb2N1bWVudHNSZXF1ZXN0GiAuYXJyd2RiLnYxLkxpc3REb2N1bWVudHNSZXNwb25zZRJVCg5VcGRhdGVEb2N1bWVudBIgLmFycndkYi52MS5VcGRhdGVEb2N1bWVudFJlcXVlc3QaIS5hcnJ3ZGIudjEuVXBkYXRlRG9jdW1lbnRSZXNwb25zZRJVCg5EZWxldGVEb2N1bWVudBIgLmFycndkYi52MS5EZWxldGVEb2N1bWVudFJlcXVlc3QaIS5hcnJ3ZGIudjEuRGVsZXRlRG9jdW1lbnRSZXNwb25zZRJVCg5Db3VudERvY3VtZW50cxIgLmFycndkYi52MS5Db3VudERvY3VtZW50c1JlcXVlc3QaIS5hcnJ3ZGIudjEuQ291bnREb2N1bWVudHNSZXNwb25zZRJYCg9EZWxldGVEb2N1bWVudHMSIS5hcnJ3ZGIudjEuRGVsZXRlRG9jdW1lbnRzUmVxdWVzdBoiLmFycndkYi52MS5EZWxldGVEb2N1bWVudHNSZXNwb25zZRJaCg9Jbmdlc3REb2N1bWVudHMSIS5hcnJ3ZGIudjEuSW5nZXN0RG9jdW1lbnRzUmVxdWVzdBoiLmFycndkYi52MS5Jbmdlc3REb2N1bWVudHNSZXNwb25zZSgBEm4KFVN0cmVhbUluZ2VzdERvY3VtZW50cxInLmFycndkYi52MS5TdHJlYW1Jbmdlc3REb2N1bWVudHNSZXF1ZXN0GiguYXJyd2RiLnYxLlN0cmVhbUluZ2VzdERvY3VtZW50c1Jlc3BvbnNlKAEwARJaCg9FeHBvcnREb2N1bWVudHMSIS5hcnJ3ZGIudjEuRXhwb3J0RG9jdW1lbnRzUmVxdWVzdBoiLmFycndkYi52MS5FeHBvcnREb2N1bWVudHNSZXNwb25zZTABYgZwcm90bzM", [file_arrwdb_v1_document, file_arrwdb_v1_error, file_google_protobuf_field_mask]);
 
 /**
  * The document to create.
@@ -424,6 +424,161 @@ export const DeleteDocumentResponseSchema: GenMessage<DeleteDocumentResponse> = 
   messageDesc(file_arrwdb_v1_document_service, 11);
 
 /**
+ * What to count.
+ *
+ * @generated from message arrwdb.v1.CountDocumentsRequest
+ */
+export type CountDocumentsRequest = Message<"arrwdb.v1.CountDocumentsRequest"> & {
+  /**
+   * The library's id or name.
+   *
+   * @generated from field: string library_id = 1;
+   */
+  libraryId: string;
+
+  /**
+   * Only what this expression over the fields of chunk and document is true of; all when empty.
+   *
+   * @generated from field: string filter = 2;
+   */
+  filter: string;
+
+  /**
+   * The read waits until it sees at least this revision.
+   *
+   * @generated from field: optional uint64 min_revision = 3;
+   */
+  minRevision?: bigint | undefined;
+
+  /**
+   * How long it waits for that, in milliseconds.
+   *
+   * @generated from field: optional uint32 timeout_ms = 4;
+   */
+  timeoutMs?: number | undefined;
+};
+
+/**
+ * Describes the message arrwdb.v1.CountDocumentsRequest.
+ * Use `create(CountDocumentsRequestSchema)` to create a new message.
+ */
+export const CountDocumentsRequestSchema: GenMessage<CountDocumentsRequest> = /*@__PURE__*/
+  messageDesc(file_arrwdb_v1_document_service, 12);
+
+/**
+ * What was counted.
+ *
+ * @generated from message arrwdb.v1.CountDocumentsResponse
+ */
+export type CountDocumentsResponse = Message<"arrwdb.v1.CountDocumentsResponse"> & {
+  /**
+   * Documents of which at least one chunk passes.
+   *
+   * @generated from field: uint64 num_documents = 1;
+   */
+  numDocuments: bigint;
+
+  /**
+   * Chunks that pass.
+   *
+   * @generated from field: uint64 num_chunks = 2;
+   */
+  numChunks: bigint;
+
+  /**
+   * The revision at which this is true.
+   *
+   * @generated from field: uint64 revision = 3;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message arrwdb.v1.CountDocumentsResponse.
+ * Use `create(CountDocumentsResponseSchema)` to create a new message.
+ */
+export const CountDocumentsResponseSchema: GenMessage<CountDocumentsResponse> = /*@__PURE__*/
+  messageDesc(file_arrwdb_v1_document_service, 13);
+
+/**
+ * What to delete.
+ *
+ * @generated from message arrwdb.v1.DeleteDocumentsRequest
+ */
+export type DeleteDocumentsRequest = Message<"arrwdb.v1.DeleteDocumentsRequest"> & {
+  /**
+   * The library's id or name.
+   *
+   * @generated from field: string library_id = 1;
+   */
+  libraryId: string;
+
+  /**
+   * Required. Documents go of which this expression over the fields of chunk and document is true
+   * for at least one chunk.
+   *
+   * @generated from field: string filter = 2;
+   */
+  filter: string;
+
+  /**
+   * The deletion waits until it sees at least this revision.
+   *
+   * @generated from field: optional uint64 min_revision = 3;
+   */
+  minRevision?: bigint | undefined;
+
+  /**
+   * How long it waits for that, in milliseconds.
+   *
+   * @generated from field: optional uint32 timeout_ms = 4;
+   */
+  timeoutMs?: number | undefined;
+};
+
+/**
+ * Describes the message arrwdb.v1.DeleteDocumentsRequest.
+ * Use `create(DeleteDocumentsRequestSchema)` to create a new message.
+ */
+export const DeleteDocumentsRequestSchema: GenMessage<DeleteDocumentsRequest> = /*@__PURE__*/
+  messageDesc(file_arrwdb_v1_document_service, 14);
+
+/**
+ * What was deleted.
+ *
+ * @generated from message arrwdb.v1.DeleteDocumentsResponse
+ */
+export type DeleteDocumentsResponse = Message<"arrwdb.v1.DeleteDocumentsResponse"> & {
+  /**
+   * Documents that were deleted.
+   *
+   * @generated from field: uint64 num_deleted = 1;
+   */
+  numDeleted: bigint;
+
+  /**
+   * Documents that others changed or deleted meanwhile, and that were left alone.
+   *
+   * @generated from field: uint64 num_changed = 2;
+   */
+  numChanged: bigint;
+
+  /**
+   * Of the last deletion; when there was none, that of the state that was looked at.
+   *
+   * @generated from field: uint64 revision = 3;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message arrwdb.v1.DeleteDocumentsResponse.
+ * Use `create(DeleteDocumentsResponseSchema)` to create a new message.
+ */
+export const DeleteDocumentsResponseSchema: GenMessage<DeleteDocumentsResponse> = /*@__PURE__*/
+  messageDesc(file_arrwdb_v1_document_service, 15);
+
+/**
  * What an ingest stream begins with.
  *
  * @generated from message arrwdb.v1.IngestHeader
@@ -456,7 +611,7 @@ export type IngestHeader = Message<"arrwdb.v1.IngestHeader"> & {
  * Use `create(IngestHeaderSchema)` to create a new message.
  */
 export const IngestHeaderSchema: GenMessage<IngestHeader> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_document_service, 12);
+  messageDesc(file_arrwdb_v1_document_service, 16);
 
 /**
  * One message of an ingest stream.
@@ -493,7 +648,7 @@ export type IngestDocumentsRequest = Message<"arrwdb.v1.IngestDocumentsRequest">
  * Use `create(IngestDocumentsRequestSchema)` to create a new message.
  */
 export const IngestDocumentsRequestSchema: GenMessage<IngestDocumentsRequest> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_document_service, 13);
+  messageDesc(file_arrwdb_v1_document_service, 17);
 
 /**
  * How an ingest stream ended.
@@ -570,7 +725,7 @@ export type IngestDocumentsResponse = Message<"arrwdb.v1.IngestDocumentsResponse
  * Use `create(IngestDocumentsResponseSchema)` to create a new message.
  */
 export const IngestDocumentsResponseSchema: GenMessage<IngestDocumentsResponse> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_document_service, 14);
+  messageDesc(file_arrwdb_v1_document_service, 18);
 
 /**
  * An item that was refused; nothing of it was written.
@@ -605,7 +760,7 @@ export type IngestFailure = Message<"arrwdb.v1.IngestFailure"> & {
  * Use `create(IngestFailureSchema)` to create a new message.
  */
 export const IngestFailureSchema: GenMessage<IngestFailure> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_document_service, 15);
+  messageDesc(file_arrwdb_v1_document_service, 19);
 
 /**
  * One message of an ingest stream.
@@ -642,7 +797,7 @@ export type StreamIngestDocumentsRequest = Message<"arrwdb.v1.StreamIngestDocume
  * Use `create(StreamIngestDocumentsRequestSchema)` to create a new message.
  */
 export const StreamIngestDocumentsRequestSchema: GenMessage<StreamIngestDocumentsRequest> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_document_service, 16);
+  messageDesc(file_arrwdb_v1_document_service, 20);
 
 /**
  * What became of one item, or how the stream ended.
@@ -703,7 +858,7 @@ export type StreamIngestDocumentsResponse = Message<"arrwdb.v1.StreamIngestDocum
  * Use `create(StreamIngestDocumentsResponseSchema)` to create a new message.
  */
 export const StreamIngestDocumentsResponseSchema: GenMessage<StreamIngestDocumentsResponse> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_document_service, 17);
+  messageDesc(file_arrwdb_v1_document_service, 21);
 
 /**
  * An item was read and is being worked on.
@@ -731,7 +886,7 @@ export type IngestProcessing = Message<"arrwdb.v1.IngestProcessing"> & {
  * Use `create(IngestProcessingSchema)` to create a new message.
  */
 export const IngestProcessingSchema: GenMessage<IngestProcessing> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_document_service, 18);
+  messageDesc(file_arrwdb_v1_document_service, 22);
 
 /**
  * A document is durable and searchable.
@@ -780,7 +935,7 @@ export type IngestCompleted = Message<"arrwdb.v1.IngestCompleted"> & {
  * Use `create(IngestCompletedSchema)` to create a new message.
  */
 export const IngestCompletedSchema: GenMessage<IngestCompleted> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_document_service, 19);
+  messageDesc(file_arrwdb_v1_document_service, 23);
 
 /**
  * A document of this id exists and was left alone, as the header asked.
@@ -822,7 +977,7 @@ export type IngestSkipped = Message<"arrwdb.v1.IngestSkipped"> & {
  * Use `create(IngestSkippedSchema)` to create a new message.
  */
 export const IngestSkippedSchema: GenMessage<IngestSkipped> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_document_service, 20);
+  messageDesc(file_arrwdb_v1_document_service, 24);
 
 /**
  * How an ingest stream ended.
@@ -885,7 +1040,7 @@ export type IngestSummary = Message<"arrwdb.v1.IngestSummary"> & {
  * Use `create(IngestSummarySchema)` to create a new message.
  */
 export const IngestSummarySchema: GenMessage<IngestSummary> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_document_service, 21);
+  messageDesc(file_arrwdb_v1_document_service, 25);
 
 /**
  * Which library to export.
@@ -927,7 +1082,7 @@ export type ExportDocumentsRequest = Message<"arrwdb.v1.ExportDocumentsRequest">
  * Use `create(ExportDocumentsRequestSchema)` to create a new message.
  */
 export const ExportDocumentsRequestSchema: GenMessage<ExportDocumentsRequest> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_document_service, 22);
+  messageDesc(file_arrwdb_v1_document_service, 26);
 
 /**
  * One message of an export.
@@ -964,7 +1119,7 @@ export type ExportDocumentsResponse = Message<"arrwdb.v1.ExportDocumentsResponse
  * Use `create(ExportDocumentsResponseSchema)` to create a new message.
  */
 export const ExportDocumentsResponseSchema: GenMessage<ExportDocumentsResponse> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_document_service, 23);
+  messageDesc(file_arrwdb_v1_document_service, 27);
 
 /**
  * An export is whole.
@@ -992,7 +1147,7 @@ export type ExportComplete = Message<"arrwdb.v1.ExportComplete"> & {
  * Use `create(ExportCompleteSchema)` to create a new message.
  */
 export const ExportCompleteSchema: GenMessage<ExportComplete> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_document_service, 24);
+  messageDesc(file_arrwdb_v1_document_service, 28);
 
 /**
  * What an ingest stream tells its client.
@@ -1101,6 +1256,27 @@ export const DocumentService: GenService<{
     methodKind: "unary";
     input: typeof DeleteDocumentRequestSchema;
     output: typeof DeleteDocumentResponseSchema;
+  },
+  /**
+   * Counts the documents and chunks that a filter lets through.
+   *
+   * @generated from rpc arrwdb.v1.DocumentService.CountDocuments
+   */
+  countDocuments: {
+    methodKind: "unary";
+    input: typeof CountDocumentsRequestSchema;
+    output: typeof CountDocumentsResponseSchema;
+  },
+  /**
+   * Deletes every document of which at least one chunk passes a filter. Each deletion is a change
+   * of its own; all are durable when this answers.
+   *
+   * @generated from rpc arrwdb.v1.DocumentService.DeleteDocuments
+   */
+  deleteDocuments: {
+    methodKind: "unary";
+    input: typeof DeleteDocumentsRequestSchema;
+    output: typeof DeleteDocumentsResponseSchema;
   },
   /**
    * Writes a stream of documents and answers once, at its end. The first message is the header,

@@ -2,8 +2,8 @@
 // @generated from file arrwdb/v1/search_service.proto (package arrwdb.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
@@ -11,7 +11,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file arrwdb/v1/search_service.proto.
  */
 export const file_arrwdb_v1_search_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5hcnJ3ZGIvdjEvc2VhcmNoX3NlcnZpY2UucHJvdG8SCWFycndkYi52MSKCAwoNU2VhcmNoUmVxdWVzdBISCgpsaWJyYXJ5X2lkGAEgASgJEhIKBXF1ZXJ5GAIgASgJSACIAQESEQoJZW1iZWRkaW5nGAMgAygCEg4KAWsYBCABKA1IAYgBARIfChJkaXN0YW5jZV90aHJlc2hvbGQYBSABKAJIAogBARInCgdxdWVyaWVzGAYgAygLMhYuYXJyd2RiLnYxLlNlYXJjaFF1ZXJ5Eg4KBmZpbHRlchgHIAEoCRIZCgxpbmNsdWRlX3RleHQYCCABKAhIA4gBARINCgVleGFjdBgJIAEoCBIPCgJlZhgKIAEoDUgEiAEBEhkKDG1pbl9yZXZpc2lvbhgLIAEoBEgFiAEBEhcKCnRpbWVvdXRfbXMYDCABKA1IBogBAUIICgZfcXVlcnlCBAoCX2tCFQoTX2Rpc3RhbmNlX3RocmVzaG9sZEIPCg1faW5jbHVkZV90ZXh0QgUKA19lZkIPCg1fbWluX3JldmlzaW9uQg0KC190aW1lb3V0X21zIpwBCgtTZWFyY2hRdWVyeRISCgVxdWVyeRgBIAEoCUgAiAEBEhEKCWVtYmVkZGluZxgCIAMoAhIOCgFrGAMgASgNSAGIAQESHwoSZGlzdGFuY2VfdGhyZXNob2xkGAQgASgCSAKIAQESDgoGZmlsdGVyGAUgASgJQggKBl9xdWVyeUIECgJfa0IVChNfZGlzdGFuY2VfdGhyZXNob2xkIooBCg5TZWFyY2hSZXNwb25zZRIfCgdyZXN1bHRzGAEgAygLMg4uYXJyd2RiLnYxLkhpdBIVCg10b3RhbF9yZXN1bHRzGAIgASgNEhAKCHJldmlzaW9uGAMgASgEEi4KB3F1ZXJpZXMYBCADKAsyHS5hcnJ3ZGIudjEuU2VhcmNoUXVlcnlSZXN1bHRzIl4KElNlYXJjaFF1ZXJ5UmVzdWx0cxIfCgdyZXN1bHRzGAEgAygLMg4uYXJyd2RiLnYxLkhpdBIVCg10b3RhbF9yZXN1bHRzGAIgASgNEhAKCHJldmlzaW9uGAMgASgEIrEBCgNIaXQSDAoEcmFuaxgBIAEoDRIQCghjaHVua19pZBgCIAEoCRITCgtkb2N1bWVudF9pZBgDIAEoCRINCgVzY29yZRgEIAEoAhIQCghkaXN0YW5jZRgFIAEoAhIRCgR0ZXh0GAYgASgJSACIAQESDQoFdGl0bGUYByABKAkSKQoIbWV0YWRhdGEYCCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QgcKBV90ZXh0It8CChNTdHJlYW1TZWFyY2hSZXF1ZXN0EhIKCmxpYnJhcnlfaWQYASABKAkSEgoFcXVlcnkYAiABKAlIAIgBARIRCgllbWJlZGRpbmcYAyADKAISDgoBaxgEIAEoDUgBiAEBEh8KEmRpc3RhbmNlX3RocmVzaG9sZBgFIAEoAkgCiAEBEg4KBmZpbHRlchgHIAEoCRIZCgxpbmNsdWRlX3RleHQYCCABKAhIA4gBARINCgVleGFjdBgJIAEoCBIPCgJlZhgKIAEoDUgEiAEBEhkKDG1pbl9yZXZpc2lvbhgLIAEoBEgFiAEBEhcKCnRpbWVvdXRfbXMYDCABKA1IBogBAUIICgZfcXVlcnlCBAoCX2tCFQoTX2Rpc3RhbmNlX3RocmVzaG9sZEIPCg1faW5jbHVkZV90ZXh0QgUKA19lZkIPCg1fbWluX3JldmlzaW9uQg0KC190aW1lb3V0X21zImwKFFN0cmVhbVNlYXJjaFJlc3BvbnNlEh0KA2hpdBgBIAEoCzIOLmFycndkYi52MS5IaXRIABItCghjb21wbGV0ZRgCIAEoCzIZLmFycndkYi52MS5TZWFyY2hDb21wbGV0ZUgAQgYKBGl0ZW0iOQoOU2VhcmNoQ29tcGxldGUSFQoNdG90YWxfcmVzdWx0cxgBIAEoDRIQCghyZXZpc2lvbhgCIAEoBDKhAQoNU2VhcmNoU2VydmljZRI9CgZTZWFyY2gSGC5hcnJ3ZGIudjEuU2VhcmNoUmVxdWVzdBoZLmFycndkYi52MS5TZWFyY2hSZXNwb25zZRJRCgxTdHJlYW1TZWFyY2gSHi5hcnJ3ZGIudjEuU3RyZWFtU2VhcmNoUmVxdWVzdBofLmFycndkYi52MS5TdHJlYW1TZWFyY2hSZXNwb25zZTABYgZwcm90bzM", [file_google_protobuf_struct]);
+  fileDesc("Ch5hcnJ3ZGIvdjEvc2VhcmNoX3NlcnZpY2UucHJvdG8SCWFycndkYi52MSKoAwoNU2VhcmNoUmVxdWVzdBISCgpsaWJyYXJ5X2lkGAEgASgJEhIKBXF1ZXJ5GAIgASgJSACIAQESEQoJZW1iZWRkaW5nGAMgAygCEg4KAWsYBCABKA1IAYgBARIfChJkaXN0YW5jZV90aHJlc2hvbGQYBSABKAJIAogBARInCgdxdWVyaWVzGAYgAygLMhYuYXJyd2RiLnYxLlNlYXJjaFF1ZXJ5Eg4KBmZpbHRlchgHIAEoCRIZCgxpbmNsdWRlX3RleHQYCCABKAhIA4gBARINCgVleGFjdBgJIAEoCBIPCgJlZhgKIAEoDUgEiAEBEhkKDG1pbl9yZXZpc2lvbhgLIAEoBEgFiAEBEhcKCnRpbWVvdXRfbXMYDCABKA1IBogBARIkCghncm91cF9ieRgNIAEoDjISLmFycndkYi52MS5Hcm91cEJ5QggKBl9xdWVyeUIECgJfa0IVChNfZGlzdGFuY2VfdGhyZXNob2xkQg8KDV9pbmNsdWRlX3RleHRCBQoDX2VmQg8KDV9taW5fcmV2aXNpb25CDQoLX3RpbWVvdXRfbXMitAEKC1NlYXJjaFF1ZXJ5EhIKBXF1ZXJ5GAEgASgJSACIAQESEQoJZW1iZWRkaW5nGAIgAygCEg4KAWsYAyABKA1IAYgBARIfChJkaXN0YW5jZV90aHJlc2hvbGQYBCABKAJIAogBARIOCgZmaWx0ZXIYBSABKAkSDwoCZWYYBiABKA1IA4gBAUIICgZfcXVlcnlCBAoCX2tCFQoTX2Rpc3RhbmNlX3RocmVzaG9sZEIFCgNfZWYiigEKDlNlYXJjaFJlc3BvbnNlEh8KB3Jlc3VsdHMYASADKAsyDi5hcnJ3ZGIudjEuSGl0EhUKDXRvdGFsX3Jlc3VsdHMYAiABKA0SEAoIcmV2aXNpb24YAyABKAQSLgoHcXVlcmllcxgEIAMoCzIdLmFycndkYi52MS5TZWFyY2hRdWVyeVJlc3VsdHMiXgoSU2VhcmNoUXVlcnlSZXN1bHRzEh8KB3Jlc3VsdHMYASADKAsyDi5hcnJ3ZGIudjEuSGl0EhUKDXRvdGFsX3Jlc3VsdHMYAiABKA0SEAoIcmV2aXNpb24YAyABKAQisQEKA0hpdBIMCgRyYW5rGAEgASgNEhAKCGNodW5rX2lkGAIgASgJEhMKC2RvY3VtZW50X2lkGAMgASgJEg0KBXNjb3JlGAQgASgCEhAKCGRpc3RhbmNlGAUgASgCEhEKBHRleHQYBiABKAlIAIgBARINCgV0aXRsZRgHIAEoCRIpCghtZXRhZGF0YRgIIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBwoFX3RleHQihQMKE1N0cmVhbVNlYXJjaFJlcXVlc3QSEgoKbGlicmFyeV9pZBgBIAEoCRISCgVxdWVyeRgCIAEoCUgAiAEBEhEKCWVtYmVkZGluZxgDIAMoAhIOCgFrGAQgASgNSAGIAQESHwoSZGlzdGFuY2VfdGhyZXNob2xkGAUgASgCSAKIAQESDgoGZmlsdGVyGAcgASgJEhkKDGluY2x1ZGVfdGV4dBgIIAEoCEgDiAEBEg0KBWV4YWN0GAkgASgIEg8KAmVmGAogASgNSASIAQESGQoMbWluX3JldmlzaW9uGAsgASgESAWIAQESFwoKdGltZW91dF9tcxgMIAEoDUgGiAEBEiQKCGdyb3VwX2J5GA0gASgOMhIuYXJyd2RiLnYxLkdyb3VwQnlCCAoGX3F1ZXJ5QgQKAl9rQhUKE19kaXN0YW5jZV90aHJlc2hvbGRCDwoNX2luY2x1ZGVfdGV4dEIFCgNfZWZCDwoNX21pbl9yZXZpc2lvbkINCgtfdGltZW91dF9tcyJsChRTdHJlYW1TZWFyY2hSZXNwb25zZRIdCgNoaXQYASABKAsyDi5hcnJ3ZGIudjEuSGl0SAASLQoIY29tcGxldGUYAiABKAsyGS5hcnJ3ZGIudjEuU2VhcmNoQ29tcGxldGVIAEIGCgRpdGVtIjkKDlNlYXJjaENvbXBsZXRlEhUKDXRvdGFsX3Jlc3VsdHMYASABKA0SEAoIcmV2aXNpb24YAiABKAQi1gEKFE1lYXN1cmVSZWNhbGxSZXF1ZXN0EhIKCmxpYnJhcnlfaWQYASABKAkSGAoLbnVtX3F1ZXJpZXMYAiABKA1IAIgBARIOCgFrGAMgASgNSAGIAQESDwoCZWYYBCABKA1IAogBARIZCgxtaW5fcmV2aXNpb24YBSABKARIA4gBARIXCgp0aW1lb3V0X21zGAYgASgNSASIAQFCDgoMX251bV9xdWVyaWVzQgQKAl9rQgUKA19lZkIPCg1fbWluX3JldmlzaW9uQg0KC190aW1lb3V0X21zIpIBChVNZWFzdXJlUmVjYWxsUmVzcG9uc2USDgoGcmVjYWxsGAEgASgBEhIKCnJlY2FsbF9taW4YAiABKAESEwoLbnVtX3F1ZXJpZXMYAyABKA0SCQoBaxgEIAEoDRIRCglzZWFyY2hfdXMYBSABKAESEAoIZXhhY3RfdXMYBiABKAESEAoIcmV2aXNpb24YByABKAQqOgoHR3JvdXBCeRIYChRHUk9VUF9CWV9VTlNQRUNJRklFRBAAEhUKEUdST1VQX0JZX0RPQ1VNRU5UEAEy9QEKDVNlYXJjaFNlcnZpY2USPQoGU2VhcmNoEhguYXJyd2RiLnYxLlNlYXJjaFJlcXVlc3QaGS5hcnJ3ZGIudjEuU2VhcmNoUmVzcG9uc2USUQoMU3RyZWFtU2VhcmNoEh4uYXJyd2RiLnYxLlN0cmVhbVNlYXJjaFJlcXVlc3QaHy5hcnJ3ZGIudjEuU3RyZWFtU2VhcmNoUmVzcG9uc2UwARJSCg1NZWFzdXJlUmVjYWxsEh8uYXJyd2RiLnYxLk1lYXN1cmVSZWNhbGxSZXF1ZXN0GiAuYXJyd2RiLnYxLk1lYXN1cmVSZWNhbGxSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_struct]);
 
 /**
  * What to find.
@@ -77,14 +77,15 @@ export type SearchRequest = Message<"arrwdb.v1.SearchRequest"> & {
   includeText?: boolean | undefined;
 
   /**
-   * Whether approximation is forbidden.
+   * Whether approximation is forbidden: then every chunk that may be found is looked at.
    *
    * @generated from field: bool exact = 9;
    */
   exact: boolean;
 
   /**
-   * Not served yet: UNIMPLEMENTED when given.
+   * How wide walks through the index's graphs are, 1 to 10 000: more finds more and takes longer.
+   * What was found to be enough when they were built, when not given. Of no effect when exact.
    *
    * @generated from field: optional uint32 ef = 10;
    */
@@ -104,6 +105,13 @@ export type SearchRequest = Message<"arrwdb.v1.SearchRequest"> & {
    * @generated from field: optional uint32 timeout_ms = 12;
    */
   timeoutMs?: number | undefined;
+
+  /**
+   * What k counts; chunks when not given.
+   *
+   * @generated from field: arrwdb.v1.GroupBy group_by = 13;
+   */
+  groupBy: GroupBy;
 };
 
 /**
@@ -153,6 +161,13 @@ export type SearchQuery = Message<"arrwdb.v1.SearchQuery"> & {
    * @generated from field: string filter = 5;
    */
   filter: string;
+
+  /**
+   * How wide walks are; the request's when not given.
+   *
+   * @generated from field: optional uint32 ef = 6;
+   */
+  ef?: number | undefined;
 };
 
 /**
@@ -366,14 +381,15 @@ export type StreamSearchRequest = Message<"arrwdb.v1.StreamSearchRequest"> & {
   includeText?: boolean | undefined;
 
   /**
-   * Whether approximation is forbidden.
+   * Whether approximation is forbidden: then every chunk that may be found is looked at.
    *
    * @generated from field: bool exact = 9;
    */
   exact: boolean;
 
   /**
-   * Not served yet: UNIMPLEMENTED when given.
+   * How wide walks through the index's graphs are, 1 to 10 000: more finds more and takes longer.
+   * What was found to be enough when they were built, when not given. Of no effect when exact.
    *
    * @generated from field: optional uint32 ef = 10;
    */
@@ -392,6 +408,13 @@ export type StreamSearchRequest = Message<"arrwdb.v1.StreamSearchRequest"> & {
    * @generated from field: optional uint32 timeout_ms = 12;
    */
   timeoutMs?: number | undefined;
+
+  /**
+   * What k counts; chunks when not given.
+   *
+   * @generated from field: arrwdb.v1.GroupBy group_by = 13;
+   */
+  groupBy: GroupBy;
 };
 
 /**
@@ -467,6 +490,154 @@ export const SearchCompleteSchema: GenMessage<SearchComplete> = /*@__PURE__*/
   messageDesc(file_arrwdb_v1_search_service, 7);
 
 /**
+ * What to measure.
+ *
+ * @generated from message arrwdb.v1.MeasureRecallRequest
+ */
+export type MeasureRecallRequest = Message<"arrwdb.v1.MeasureRecallRequest"> & {
+  /**
+   * The library's id or name.
+   *
+   * @generated from field: string library_id = 1;
+   */
+  libraryId: string;
+
+  /**
+   * How many stored vectors are queries, spread over the library: 1 to 1 000; 100 when not given.
+   *
+   * @generated from field: optional uint32 num_queries = 2;
+   */
+  numQueries?: number | undefined;
+
+  /**
+   * How many hits of each count: 1 to 1 000; 10 when not given. A vector does not count as a hit
+   * of itself.
+   *
+   * @generated from field: optional uint32 k = 3;
+   */
+  k?: number | undefined;
+
+  /**
+   * How wide walks are; as in a search.
+   *
+   * @generated from field: optional uint32 ef = 4;
+   */
+  ef?: number | undefined;
+
+  /**
+   * The measurement waits until it sees at least this revision.
+   *
+   * @generated from field: optional uint64 min_revision = 5;
+   */
+  minRevision?: bigint | undefined;
+
+  /**
+   * How long it waits for that, in milliseconds.
+   *
+   * @generated from field: optional uint32 timeout_ms = 6;
+   */
+  timeoutMs?: number | undefined;
+};
+
+/**
+ * Describes the message arrwdb.v1.MeasureRecallRequest.
+ * Use `create(MeasureRecallRequestSchema)` to create a new message.
+ */
+export const MeasureRecallRequestSchema: GenMessage<MeasureRecallRequest> = /*@__PURE__*/
+  messageDesc(file_arrwdb_v1_search_service, 8);
+
+/**
+ * What was measured.
+ *
+ * @generated from message arrwdb.v1.MeasureRecallResponse
+ */
+export type MeasureRecallResponse = Message<"arrwdb.v1.MeasureRecallResponse"> & {
+  /**
+   * The share of the nearest that was found, of all queries together: 0 to 1. Another chunk at the
+   * distance of the last one counts as found.
+   *
+   * @generated from field: double recall = 1;
+   */
+  recall: number;
+
+  /**
+   * The same of the query that found least.
+   *
+   * @generated from field: double recall_min = 2;
+   */
+  recallMin: number;
+
+  /**
+   * How many vectors were queries: fewer than asked for where there are fewer chunks.
+   *
+   * @generated from field: uint32 num_queries = 3;
+   */
+  numQueries: number;
+
+  /**
+   * How many hits of each counted.
+   *
+   * @generated from field: uint32 k = 4;
+   */
+  k: number;
+
+  /**
+   * How long a search takes on the server, without reading texts, in microseconds: the median.
+   *
+   * @generated from field: double search_us = 5;
+   */
+  searchUs: number;
+
+  /**
+   * The same of an exact search.
+   *
+   * @generated from field: double exact_us = 6;
+   */
+  exactUs: number;
+
+  /**
+   * The revision that was searched.
+   *
+   * @generated from field: uint64 revision = 7;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message arrwdb.v1.MeasureRecallResponse.
+ * Use `create(MeasureRecallResponseSchema)` to create a new message.
+ */
+export const MeasureRecallResponseSchema: GenMessage<MeasureRecallResponse> = /*@__PURE__*/
+  messageDesc(file_arrwdb_v1_search_service, 9);
+
+/**
+ * What a search finds.
+ *
+ * @generated from enum arrwdb.v1.GroupBy
+ */
+export enum GroupBy {
+  /**
+   * Chunks.
+   *
+   * @generated from enum value: GROUP_BY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Documents: of each only its best chunk.
+   *
+   * @generated from enum value: GROUP_BY_DOCUMENT = 1;
+   */
+  DOCUMENT = 1,
+}
+
+/**
+ * Describes the enum arrwdb.v1.GroupBy.
+ */
+export const GroupBySchema: GenEnum<GroupBy> = /*@__PURE__*/
+  enumDesc(file_arrwdb_v1_search_service, 0);
+
+/**
  * Finds the chunks that are nearest to a text or a vector.
  *
  * @generated from service arrwdb.v1.SearchService
@@ -492,6 +663,17 @@ export const SearchService: GenService<{
     methodKind: "server_streaming";
     input: typeof StreamSearchRequestSchema;
     output: typeof StreamSearchResponseSchema;
+  },
+  /**
+   * Measures how much of what is nearest searches find: takes some stored vectors as queries and
+   * compares what a search finds with what an exact one does.
+   *
+   * @generated from rpc arrwdb.v1.SearchService.MeasureRecall
+   */
+  measureRecall: {
+    methodKind: "unary";
+    input: typeof MeasureRecallRequestSchema;
+    output: typeof MeasureRecallResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_arrwdb_v1_search_service, 0);

@@ -1,0 +1,248 @@
+//! The graphs of the vector index on one thread: build, recall, speed and memory, with filters and
+//! tombstones. `cargo bench --bench graphs`, or `-- FOLDER` for the vectors of a folder:
+//! `rows.f32` and `queries.f32` (numbers one after the other, little-endian), `dimension` (digits).
+//! `-- FOLDER --embed` first makes these files from `texts.txt`, one text a line, by the built-in
+//! model: the last thousand are queries. `benches/peers/index.sh` runs it beside its peers.
+//!
+//! Times are the thread's time on a processor, so that neighbours count little; medians of rounds.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use arrwdb::embed::{Embedder, Purpose, StaticEmbedder};
+use arrwdb::index::{
+    LibraryIndex, Neighbour, Policy, Progress, Query, RowKey, Rows, Urge, View, Work,
+};
+use arrwdb::types::{IndexType, Metric, Vector};
+
+#[path = "harness/vectors.rs"]
+#[allow(dead_code, reason = "shared")]
+mod vectors;
+
+use vectors::Mixture;
+
+/// Rounds of all queries of which the median counts.
+const ROUNDS: usize = 3;
+/// Queries with filters: there are many filters, and exact answers to compare with take long.
+const FILTERED_QUERIES: usize = 200;
+/// Queries that texts give.
+const TEXT_QUERIES: usize = 1_000;
+
+struct Set {
+    rows: Vec<Vec<f32>>,
+    queries: Vec<Vec<f32>>,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let folder = arguments.iter().find(|a| !a.starts_with("--")).map(PathBuf::from);
+    if let Some(folder) = folder.as_ref().filter(|_| arguments.contains(&"--embed".to_owned())) {
+        embed(folder);
+    }
+    let set = match &folder {
+        Some(folder) => read(folder),
+        None => {
+            let (mixture, count) = (Mixture::new(), setting("ARRWDB_BENCH_ROWS", 100_000));
+            Set { rows: mixture.draw(1, count), queries: mixture.draw(2, 500) }
+        }
+    };
+    let threads = setting("ARRWDB_BENCH_THREADS", 2);
+    let builders = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("one thread");
+    let mut index = load(&set.rows);
+    builders.install(|| build(&mut index, set.rows.len()));
+    let view = index.view();
+    println!("bytes a row: {:.0}", view.bytes() as f64 / set.rows.len() as f64);
+    one.install(|| {
+        by_width(&view, &set.queries);
+        by_filter(&view, &set, "no tombstones");
+        for percent in [30, 49] {
+            let gone = |i: usize| i * 7 % 100 < percent;
+            let gone: Vec<RowKey> = (0..set.rows.len()).filter(|i| gone(*i)).map(key).collect();
+            gone.chunks(1_000).for_each(|gone| index.update(gone, &[]));
+            by_filter(&index.view(), &set, &format!("{percent} % tombstones"));
+        }
+    });
+}
+
+fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+fn key(document: usize) -> RowKey {
+    RowKey { document: document as u64, slot: 0 }
+}
+
+fn load(rows: &[Vec<f32>]) -> LibraryIndex {
+    let dimension = rows[0].len();
+    let mut index = LibraryIndex::new(dimension, Metric::Cosine);
+    for (n, chunk) in rows.chunks(512).enumerate() {
+        let added: Vec<(RowKey, Vector)> = chunk
+            .iter()
+            .enumerate()
+            .map(|(i, row)| {
+                let vector = Vector::new("vector", row.clone(), dimension, Metric::Cosine);
+                (key(512 * n + i), vector.expect("valid"))
+            })
+            .collect();
+        index.update(&[], &added);
+    }
+    index
+}
+
+fn build(index: &mut LibraryIndex, rows: usize) {
+    let policy =
+        Policy { graph_rows_min: 1_000, graph_rows_min_asked: 1_000, graph_rows_max: 1_000_000 };
+    loop {
+        match index.view().work(&policy, IndexType::Hnsw, Urge::Asked) {
+            Work::Rest => break,
+            Work::Seal => index.seal(),
+            Work::Compact(outworn) => {
+                index.compact(&outworn);
+            }
+            Work::Build(task) => {
+                let (wall, cpu) = (Instant::now(), process_cpu_us());
+                let built = task.run(&Progress::default()).expect("a graph");
+                println!(
+                    "build of {rows} rows: {:.1} us of processor a row, {:.1} s of wall time",
+                    (process_cpu_us() - cpu) / rows as f64,
+                    wall.elapsed().as_secs_f64()
+                );
+                assert!(index.install(built), "nothing changed");
+            }
+        }
+    }
+    for segment in index.view().segments() {
+        println!("{segment:?}");
+    }
+}
+
+fn by_width(view: &View, queries: &[Vec<f32>]) {
+    for k in [10, 100] {
+        let exact = ask(view, queries, |q| Query { k, exact: true, ..Query::new(q) });
+        println!("k = {k}: {:>8.1} us exact", exact.0);
+        let widths = [10, 16, 24, 32, 48, 64, 96, 128, 200, 300, 400, 600, 800];
+        let given = widths.into_iter().filter(|width| *width >= k).map(Some);
+        for ef in given.chain([None]) {
+            let found = ask(view, queries, |q| Query { k, ef, ..Query::new(q) });
+            let recall = recall(&found.1, &exact.1, k);
+            let name = ef.map_or("default".to_owned(), |ef| ef.to_string());
+            println!("k = {k:<4} ef {name:>7}: recall {recall:.4} {:>8.1} us", found.0);
+        }
+    }
+}
+
+/// What filters cost that let through a share of the rows: any, and those nearest to a vector.
+fn by_filter(view: &View, set: &Set, what: &str) {
+    println!("filters, {what}");
+    let target = &set.queries[0];
+    let mut near: Vec<(f32, usize)> = set
+        .rows
+        .iter()
+        .enumerate()
+        .map(|(i, row)| (row.iter().zip(target).map(|(x, y)| x * y).sum::<f32>(), i))
+        .collect();
+    near.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+    for permille in [1_000, 500, 300, 100, 10, 1] {
+        let count = set.rows.len() * permille / 1_000;
+        let nearest: BTreeSet<u64> = near[..count].iter().map(|(_, i)| *i as u64).collect();
+        let any =
+            view.select(|key| key.document.wrapping_mul(2_654_435_761) % 1_000 < permille as u64);
+        let correlated = view.select(|key| nearest.contains(&key.document));
+        for (kind, rows) in [("any", &any), ("correlated", &correlated)] {
+            let all: Option<&Rows> = if permille == 1_000 { None } else { Some(rows) };
+            if all.is_none() && kind == "correlated" {
+                continue;
+            }
+            let mut line = format!("{:>5.1} % {kind:<11}", permille as f64 / 10.0);
+            for k in [10, 100] {
+                let ask = |exact| {
+                    let queries = &set.queries[..FILTERED_QUERIES.min(set.queries.len())];
+                    ask(view, queries, |q| Query { k, exact, rows: all, ..Query::new(q) })
+                };
+                let (exact, found) = (ask(true), ask(false));
+                let recall = recall(&found.1, &exact.1, k);
+                line += &format!(
+                    " | k {k:>3}: recall {recall:.4} {:>7.1} us (exact {:>7.1})",
+                    found.0, exact.0
+                );
+            }
+            println!("{line}");
+        }
+    }
+}
+
+/// Microseconds a query, and what was found.
+fn ask<'a>(
+    view: &View,
+    queries: &'a [Vec<f32>],
+    of: impl Fn(&'a [f32]) -> Query<'a>,
+) -> (f64, Vec<Vec<Neighbour>>) {
+    let mut times = Vec::new();
+    let mut found = Vec::new();
+    for _ in 0..ROUNDS {
+        let begin = thread_cpu_us();
+        found = queries.iter().map(|query| view.search(&[of(query)]).remove(0)).collect();
+        times.push((thread_cpu_us() - begin) / queries.len() as f64);
+    }
+    times.sort_unstable_by(f64::total_cmp);
+    (times[ROUNDS / 2], found)
+}
+
+fn recall(found: &[Vec<Neighbour>], exact: &[Vec<Neighbour>], k: usize) -> f64 {
+    let (mut hits, mut wanted) = (0, 0);
+    for (found, exact) in found.iter().zip(exact) {
+        let Some(farthest) = exact.last() else { continue };
+        let near = found.iter().filter(|n| n.distance <= farthest.distance).count();
+        hits += near.min(k);
+        wanted += exact.len();
+    }
+    hits as f64 / wanted as f64
+}
+
+/// Time of this thread on a processor.
+fn thread_cpu_us() -> f64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    stat.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).expect("a number") / 1_000.0
+}
+
+/// Time of all threads of the process on a processor, to 10 ms.
+fn process_cpu_us() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name").1.split(' ').collect();
+    let ticks: f64 = fields[11..13].iter().map(|t| t.parse::<f64>().expect("ticks")).sum();
+    ticks * 10_000.0
+}
+
+fn embed(folder: &Path) {
+    let texts = std::fs::read_to_string(folder.join("texts.txt")).expect("texts.txt");
+    let texts: Vec<String> = texts.lines().map(str::to_owned).collect();
+    let embedder = StaticEmbedder::new();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut vectors = Vec::new();
+    for texts in texts.chunks(256) {
+        let texts = texts.iter().map(|text| text.as_str().into()).collect();
+        let batch = runtime.block_on(embedder.embed(Purpose::Document, texts));
+        vectors.extend(batch.expect("vectors"));
+    }
+    let bytes = |vectors: &[Vec<f32>]| -> Vec<u8> {
+        vectors.iter().flatten().flat_map(|x| x.to_le_bytes()).collect()
+    };
+    let (rows, queries) = vectors.split_at(vectors.len() - TEXT_QUERIES);
+    std::fs::write(folder.join("rows.f32"), bytes(rows)).expect("writable");
+    std::fs::write(folder.join("queries.f32"), bytes(queries)).expect("writable");
+    std::fs::write(folder.join("dimension"), rows[0].len().to_string()).expect("writable");
+}
+
+fn read(folder: &Path) -> Set {
+    let text = std::fs::read_to_string(folder.join("dimension")).expect("dimension");
+    let dimension: usize = text.trim().parse().expect("a number");
+    let numbers = |name: &str| -> Vec<Vec<f32>> {
+        let bytes = std::fs::read(folder.join(name)).expect("vectors");
+        let numbers: Vec<f32> =
+            bytes.as_chunks::<4>().0.iter().map(|x| f32::from_le_bytes(*x)).collect();
+        numbers.chunks_exact(dimension).map(<[f32]>::to_vec).collect()
+    };
+    Set { rows: numbers("rows.f32"), queries: numbers("queries.f32") }
+}
