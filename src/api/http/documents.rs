@@ -9,7 +9,9 @@ use super::body::JsonBody;
 use super::dto::document::{DocumentIn, DocumentOut, DocumentPatchIn, DocumentsOut};
 use super::dto::matching::{DeletedOut, MatchingOut};
 use super::dto::{Revised, Shown};
-use super::openapi::faults::{ChangeFaults, CreateInFaults, DeleteFaults, ReadOneFaults};
+use super::openapi::faults::{
+    ChangeFaults, CreateInFaults, DeleteFaults, DeleteMatchingFaults, MatchFaults, ReadOneFaults,
+};
 use super::openapi::params::{
     DocumentParam, ExpectedParams, LibraryParam, PageParams, ReadParams, RequestIdParams,
 };
@@ -160,6 +162,22 @@ pub(super) async fn delete(
     Ok(json(StatusCode::OK, &Revised { revision: Shown(revision) }))
 }
 
+/// Count what a filter lets through
+///
+/// The documents of which at least one chunk passes, and the chunks that do; all without a filter.
+#[utoipa::path(
+    get,
+    path = "/v1/libraries/{library}/count",
+    operation_id = "count_documents",
+    tag = "documents",
+    params(
+        LibraryParam,
+        ("filter" = Option<String>, Query, nullable = false,
+            description = "An expression over document and chunk."),
+        ReadParams,
+    ),
+    responses((status = 200, description = "How many.", body = MatchingOut), MatchFaults)
+)]
 pub(super) async fn count(
     State(state): State<HttpState>,
     LibraryPath(library): LibraryPath,
@@ -172,6 +190,22 @@ pub(super) async fn count(
     Ok(json(StatusCode::OK, &MatchingOut::from(&counted)))
 }
 
+/// Delete the documents of which a chunk passes a filter
+///
+/// One change for each; what another client changes meanwhile is left alone and counted.
+#[utoipa::path(
+    delete,
+    path = "/v1/libraries/{library}/documents",
+    operation_id = "delete_matching_documents",
+    tag = "documents",
+    params(
+        LibraryParam,
+        ("filter" = String, Query,
+            description = "An expression over document and chunk; `true` for all."),
+        ReadParams,
+    ),
+    responses((status = 200, description = "They are deleted.", body = DeletedOut), DeleteMatchingFaults)
+)]
 pub(super) async fn delete_matching(
     State(state): State<HttpState>,
     LibraryPath(library): LibraryPath,

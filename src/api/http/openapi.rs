@@ -19,7 +19,9 @@ use super::dto::event_schema::StreamedEvent;
 use super::dto::ingest::StatusLine;
 use super::dto::search::SearchLine;
 use super::problem::ProblemBody;
-use super::{consumers, docs, documents, events, export, ingest, libraries, reply, search};
+use super::{
+    consumers, docs, documents, events, export, index, ingest, libraries, reply, search,
+};
 
 /// Names of the groups that the operations stand in, as their tags.
 #[derive(OpenApi)]
@@ -41,6 +43,7 @@ of them is held back, and one without its last line is not whole.",
         (name = "libraries", description = "Named sets of documents, each with one embedder and metric."),
         (name = "documents", description = "The units of ingest, one by one or as streams."),
         (name = "search", description = "The nearest chunks, at once or hit by hit."),
+        (name = "index", description = "What a library's index is made of, how good it is, and work on it."),
         (name = "events", description = "The change feed: everything that happened, in order."),
         (name = "consumers", description = "Named places in the feed that the server keeps."),
     ),
@@ -61,10 +64,16 @@ of them is held back, and one without its last line is not whole.",
         documents::read,
         documents::update,
         documents::delete,
+        documents::count,
+        documents::delete_matching,
         ingest::ingest,
         export::export,
         search::search,
         search::stream,
+        index::statistics,
+        index::rebuild,
+        index::optimize,
+        index::recall,
         events::list,
         events::stream,
         events::statistics,

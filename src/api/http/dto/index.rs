@@ -3,39 +3,61 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Shown;
+use super::described::{IndexTypeName, ShownLibraryId, ShownRevision};
 use crate::engine::ReadAt;
 use crate::engine::indexing::{IndexStatistics, Segment};
 use crate::engine::recall::{Recall, RecallRequest};
-use crate::types::{IndexType, LibraryId, Result, Revision};
+use crate::types::{IndexType, Result, Revision};
 
 /// What an index is made of.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Index)]
 pub(in crate::api::http) struct IndexOut {
-    id: Shown<LibraryId>,
+    /// The library's.
+    id: ShownLibraryId,
+    /// What was asked for.
+    #[schema(value_type = IndexTypeName)]
     index_type: &'static str,
+    /// Chunks that can be found.
     num_rows: u64,
+    /// Rows of deleted chunks, which are still there.
     num_tombstones: u64,
+    /// Bytes in memory.
     index_bytes: u64,
+    /// What it is made of.
     segments: Vec<SegmentOut>,
+    /// The graph that is being built, if one is.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     building: Option<BuildingOut>,
-    revision: Shown<Revision>,
+    /// The revision that is shown.
+    revision: ShownRevision,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Segment)]
 struct SegmentOut {
+    /// Whether it is searched by a graph; otherwise every row is looked at.
     has_graph: bool,
+    /// Rows, deleted ones too.
     num_rows: usize,
+    /// Rows of deleted chunks.
     num_tombstones: usize,
+    /// Bytes in memory.
     index_bytes: usize,
+    /// How widely its graph is searched by default; 0 without one.
     ef: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Building)]
 struct BuildingOut {
+    /// Rows that it will have.
     num_rows: u64,
+    /// Rows that it has.
     num_rows_done: u64,
 }
 
@@ -68,9 +90,12 @@ impl From<&IndexStatistics> for IndexOut {
 }
 
 /// How an index is to be built anew.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object", default)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = RebuildRequest)]
 pub(in crate::api::http) struct RebuildIn {
+    /// The kind of index from here on; the kind that it has when absent.
+    #[schema(value_type = Option<IndexTypeName>)]
     index_type: Option<String>,
 }
 
@@ -81,13 +106,19 @@ impl RebuildIn {
 }
 
 /// What to measure.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object", default)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = RecallRequest)]
 pub(in crate::api::http) struct RecallIn {
+    /// How many stored vectors are searched for.
     num_queries: Option<usize>,
+    /// How many hits of each are compared.
     k: Option<usize>,
+    /// How widely graphs are searched; as a search without it when absent.
     ef: Option<usize>,
+    /// Waits until it sees at least this revision.
     min_revision: Option<String>,
+    /// How long it waits for that, in milliseconds.
     timeout_ms: Option<u64>,
 }
 
@@ -107,15 +138,23 @@ impl RecallIn {
 }
 
 /// What was measured.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Recall)]
 pub(in crate::api::http) struct RecallOut {
+    /// Part of the exact hits that was found, on average.
     recall: f64,
+    /// That of the query which found the smallest part.
     recall_min: f64,
+    /// How many were searched for.
     num_queries: usize,
+    /// How many hits of each were compared.
     k: usize,
+    /// Microseconds of a search, on average.
     search_us: f64,
+    /// Microseconds of an exact one.
     exact_us: f64,
-    revision: Shown<Revision>,
+    /// The revision that was searched.
+    revision: ShownRevision,
 }
 
 impl From<&Recall> for RecallOut {

@@ -1,17 +1,22 @@
 //! What a filter let through, in JSON.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Shown;
+use super::described::ShownRevision;
 use crate::engine::matching::{Deleted, Matching};
-use crate::types::Revision;
 
 /// What was counted.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Count)]
 pub(in crate::api::http) struct MatchingOut {
+    /// Documents of which at least one chunk passes.
     num_documents: u64,
+    /// Chunks that pass.
     num_chunks: u64,
-    revision: Shown<Revision>,
+    /// The revision that was looked at.
+    revision: ShownRevision,
 }
 
 impl From<&Matching> for MatchingOut {
@@ -25,11 +30,15 @@ impl From<&Matching> for MatchingOut {
 }
 
 /// What was deleted.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Deleted)]
 pub(in crate::api::http) struct DeletedOut {
+    /// Documents that were deleted.
     num_deleted: u64,
+    /// Documents that another client changed meanwhile, which are left as they are.
     num_changed: u64,
-    revision: Shown<Revision>,
+    /// Reads at this revision see all deletions.
+    revision: ShownRevision,
 }
 
 impl From<&Deleted> for DeletedOut {

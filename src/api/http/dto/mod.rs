@@ -29,8 +29,9 @@ use crate::types::{Error, ErrorKind, Limits, Metadata, Result};
 pub(super) type Object = Map<String, Value>;
 
 /// The body of a request that has nothing to say: an object without fields.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = Nothing)]
 pub(super) struct Nothing {}
 
 /// A value that shows in JSON as the text that it displays as.

@@ -72,11 +72,19 @@ faults! {
         DeadlineExceeded;
     /// Of deletions.
     DeleteFaults = PermissionDenied NotFound Conflict;
+    /// Of what counts by a filter.
+    MatchFaults = NotFound TooLarge DeadlineExceeded;
+    /// Of what deletes by a filter.
+    DeleteMatchingFaults = PermissionDenied NotFound TooLarge DeadlineExceeded;
+    /// Of work on an index.
+    IndexFaults = PermissionDenied NotFound TooLarge FailedPrecondition ResourceExhausted;
+    /// Of a measurement.
+    RecallFaults = PermissionDenied NotFound TooLarge ResourceExhausted DeadlineExceeded;
     /// Of ingests, before the first line.
     IngestFaults = PermissionDenied NotFound ResourceExhausted;
     /// Of searches.
     SearchFaults = PermissionDenied NotFound TooLarge FailedPrecondition ResourceExhausted
-        DeadlineExceeded Unimplemented;
+        DeadlineExceeded;
     /// Of pages of events.
     EventsFaults = NotFound TooLarge CursorExpired CursorUnknown DeadlineExceeded;
     /// Of streams of events, before the first.

@@ -154,4 +154,10 @@ pub(in crate::api::http) struct SearchParams {
     /// Whether to compare with every vector, however large the library.
     #[param(nullable = false)]
     exact: Option<bool>,
+    /// How widely graphs are searched: more finds more and takes longer; good when absent.
+    #[param(nullable = false)]
+    ef: Option<u64>,
+    /// `document`: of each document only its best chunk.
+    #[param(nullable = false)]
+    group_by: Option<String>,
 }
