@@ -82,7 +82,7 @@ fn files() -> Vec<File> {
     let set = FileDescriptorSet::decode(DESCRIPTORS).expect("a descriptor set");
     let mut files: Vec<_> =
         set.file.into_iter().filter(|f| f.package() == PACKAGE).map(File::new).collect();
-    files.sort_by(|a, b| order(a.file.name()).cmp(&order(b.file.name())));
+    files.sort_by_key(|a| order(a.file.name()));
     files
 }
 

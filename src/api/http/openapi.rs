@@ -19,9 +19,7 @@ use super::dto::event_schema::StreamedEvent;
 use super::dto::ingest::StatusLine;
 use super::dto::search::SearchLine;
 use super::problem::ProblemBody;
-use super::{
-    consumers, docs, documents, events, export, index, ingest, libraries, reply, search,
-};
+use super::{consumers, docs, documents, events, export, index, ingest, libraries, reply, search};
 
 /// Names of the groups that the operations stand in, as their tags.
 #[derive(OpenApi)]
