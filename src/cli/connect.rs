@@ -12,6 +12,7 @@ use super::exit::CANNOT_CONNECT;
 use crate::api::grpc::pb::consumer_service_client::ConsumerServiceClient;
 use crate::api::grpc::pb::document_service_client::DocumentServiceClient;
 use crate::api::grpc::pb::event_service_client::EventServiceClient;
+use crate::api::grpc::pb::index_service_client::IndexServiceClient;
 use crate::api::grpc::pb::library_service_client::LibraryServiceClient;
 use crate::api::grpc::pb::search_service_client::SearchServiceClient;
 use crate::api::grpc::{Told, from_status};
@@ -121,6 +122,11 @@ impl Connection {
         /// Searches.
         searches,
         SearchServiceClient
+    );
+    client!(
+        /// Calls about indexes.
+        indexes,
+        IndexServiceClient
     );
     client!(
         /// The feed.

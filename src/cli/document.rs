@@ -82,7 +82,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                 expected_revision: args.expected_revision,
             };
             let reply = server.answer(server.documents().delete_document(request)).await?;
-            out.answer(args.json, &json::deleted(reply.revision))?;
+            out.answer(args.json, &json::revised(reply.revision))?;
         }
     }
     out.flush()

@@ -198,9 +198,46 @@ pub(super) fn library(library: pb::Library) -> Object {
         .with("revision", revision(library.revision))
 }
 
-/// What a deletion answers.
-pub(super) fn deleted(at: u64) -> Object {
+/// What a deletion, and work on an index, answers.
+pub(super) fn revised(at: u64) -> Object {
     Object::new().with("revision", revision(at))
+}
+
+/// What an index is made of.
+pub(super) fn index(of: pb::GetIndexStatisticsResponse) -> Object {
+    let segment = |one: pb::IndexSegment| {
+        let object = Object::new()
+            .with("has_graph", one.has_graph)
+            .with("num_rows", one.num_rows)
+            .with("num_tombstones", one.num_tombstones)
+            .with("index_bytes", one.index_bytes)
+            .with("ef", one.ef);
+        Json::Object(object)
+    };
+    let building = |one: pb::IndexBuild| {
+        Object::new().with("num_rows", one.num_rows).with("num_rows_done", one.num_rows_done)
+    };
+    Object::new()
+        .with("id", of.library_id)
+        .with("index_type", index_type(of.index_type))
+        .with("num_rows", of.num_rows)
+        .with("num_tombstones", of.num_tombstones)
+        .with("index_bytes", of.index_bytes)
+        .with("segments", of.segments.into_iter().map(segment).collect::<Vec<_>>())
+        .with_some("building", of.building.map(building))
+        .with("revision", revision(of.revision))
+}
+
+/// How much of the exact answer searches give.
+pub(super) fn recall(of: pb::MeasureRecallResponse) -> Object {
+    Object::new()
+        .with("recall", of.recall)
+        .with("recall_min", of.recall_min)
+        .with("num_queries", of.num_queries)
+        .with("k", of.k)
+        .with("search_us", of.search_us)
+        .with("exact_us", of.exact_us)
+        .with("revision", revision(of.revision))
 }
 
 /// What a library holds and costs.

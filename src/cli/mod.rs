@@ -8,6 +8,7 @@ mod demo;
 mod document;
 mod exit;
 mod export;
+mod index;
 mod ingest;
 mod json;
 mod library;
@@ -81,6 +82,9 @@ enum Command {
     /// Create, list, read, pull from and move durable consumers
     #[command(subcommand)]
     Consumer(consumer::Command),
+    /// Show, rebuild, optimize and measure a library's index
+    #[command(subcommand)]
+    Index(index::Command),
     /// Show the feed in numbers, or a library
     Statistics(statistics::Args),
     /// Print what makes a shell complete these commands
@@ -127,6 +131,7 @@ pub fn run() -> ExitCode {
         Command::Subscribe(args) => talk(runtime, subscribe::run(args)),
         Command::Consumer(command) => talk(runtime, consumer::run(command)),
         Command::Search(args) => talk(runtime, search::run(args)),
+        Command::Index(command) => talk(runtime, index::run(command)),
         Command::Statistics(args) => talk(runtime, statistics::run(args)),
     };
     match end {

@@ -211,7 +211,7 @@ mod tests {
     use crate::engine::fixture::{added, heads};
     use crate::log::memory::MemoryLog;
     use crate::log::{AppendError, LogBounds};
-    use crate::types::{Change, ChangeHead, Timestamp};
+    use crate::types::{Change, ChangeHead, ChunkBody, Metric, Timestamp, Vector};
 
     /// A log that counts how often it is read.
     struct Counted {
@@ -230,9 +230,11 @@ mod tests {
             let log = MemoryLog::new(1_000);
             let epoch = log.bounds().await.expect("readable").epoch();
             let heads = heads((0..documents).map(|n| added(&format!("d{n}"), chunks)).collect());
+            let vector = Vector::new("vector", vec![1.0], 1, Metric::Dot).expect("a vector");
+            let body = ChunkBody { text: "".into(), vector };
             let change = |head: &Arc<ChangeHead>| Change {
                 head: ChangeHead { epoch, ..(**head).clone() },
-                bodies: vec![],
+                bodies: head.kind.added_chunks().iter().map(|_| body.clone()).collect(),
             };
             let changes: Vec<_> = heads.iter().map(change).collect();
             log.append(Revision::ZERO, &changes).await.expect("appended");

@@ -104,6 +104,7 @@ async fn what_json_says_is_what_http_answers() {
     for (args, path) in [
         (&["library", "get", "birds", "--json"][..], "/v1/libraries/birds"),
         (&["statistics", "birds", "--json"], "/v1/libraries/birds/statistics"),
+        (&["index", "get", "birds", "--json"], "/v1/libraries/birds/index"),
         (&["statistics", "--json"], "/v1/events/statistics"),
         (&["document", "get", "birds", "owl", "--json"], "/v1/libraries/birds/documents/owl"),
     ] {
@@ -201,6 +202,9 @@ fn failures_are_one_line_and_a_status() {
         (&["ingest", "none", "README.md"], 1, "not-found: "),
         (&["ingest", "birds", "/no/such/file"], 1, "/no/such/file"),
         (&["statistics", "none"], 1, "not-found: "),
+        (&["index", "get", "none"], 1, "not-found: "),
+        (&["index", "rebuild", "none"], 1, "not-found: "),
+        (&["index", "recall", "birds", "--num-queries", "0"], 2, "invalid-argument: num_queries"),
         (&["consumer", "get", "none"], 1, "not-found: "),
         (&["subscribe", "--consumer", "none"], 1, "not-found: "),
         (&["search", "birds", "x", "--filter", "no("], 2, "invalid-argument: filter"),
