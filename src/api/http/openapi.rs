@@ -31,9 +31,9 @@ A streaming, real-time vector database: documents stream in and are searchable t
 acknowledged, every change is a durable event that any number of clients follow, and search \
 results, exports and events stream out.\n\n\
 A write is durable and searchable when it is answered. A library is named by its id or its name. \
-Revisions are texts. A parameter or field that is not one is refused. Errors are \
-`application/problem+json`. Streams are NDJSON, one object a line, or Server-Sent Events: nothing \
-of them is held back, and one without its last line is not whole.",
+Revisions are texts. A parameter or field that is not one is refused; a parameter without a value \
+counts as not given. Errors are `application/problem+json`. Streams are NDJSON, one object a line, \
+or Server-Sent Events: nothing of them is held back, and one without its last line is not whole.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(

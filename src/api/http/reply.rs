@@ -75,7 +75,10 @@ pub(super) fn expected_revision(
         .take("expected_revision")
         .map(|text| Revision::parse("expected_revision", &text))
         .transpose()?;
-    let header = match header_strict(headers, header::IF_MATCH.as_str())?.map(str::trim) {
+    let tag = header_strict(headers, header::IF_MATCH.as_str())?.map(str::trim);
+    // An empty one is a condition too: of somebody whose revision got lost on the way.
+    let tag = tag.or_else(|| headers.contains_key(header::IF_MATCH).then_some(""));
+    let header = match tag {
         None | Some("*") => None,
         Some(tag) => {
             let inner = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(tag);
@@ -136,6 +139,8 @@ mod tests {
         assert!(expected("\"17\"", "expected_revision=18").is_err());
         assert!(expected("W/\"x\"", "").is_err());
         assert!(expected("\"ä\"", "").is_err(), "a condition is never ignored");
+        let empty = HeaderMap::from_iter([(header::IF_MATCH, HeaderValue::from_static(""))]);
+        assert!(expected_revision(&empty, &mut params("")).is_err(), "nor is an empty one");
         assert!(expected("", "expected_revision=x").is_err());
     }
 

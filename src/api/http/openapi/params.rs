@@ -1,5 +1,6 @@
 //! How the API description shows the parameters that several requests take: those of
-//! [`super::super::params`] and [`super::super::reply`], with what each means.
+//! [`super::super::params`] and [`super::super::reply`], with what each means. A parameter without a
+//! value counts as not given, so patterns let it be empty; a header may not be.
 
 #![expect(dead_code, reason = "these describe what handlers take by name")]
 
@@ -49,7 +50,7 @@ pub(in crate::api::http) struct PageParams {
 #[into_params(parameter_in = Query)]
 pub(in crate::api::http) struct ReadParams {
     /// Waits until it sees at least this revision.
-    #[param(nullable = false, pattern = "^[0-9]+$")]
+    #[param(nullable = false, pattern = "^[0-9]*$")]
     min_revision: Option<String>,
     /// How long it waits for that, in milliseconds (10 000 when absent, and at most).
     #[param(nullable = false)]
@@ -72,7 +73,7 @@ struct RequestIdHeader {
 #[into_params(parameter_in = Query)]
 struct RequestIdParam {
     /// The same as `Idempotency-Key`.
-    #[param(nullable = false, pattern = "^[!-~]{1,128}$")]
+    #[param(nullable = false, pattern = "^[!-~]{0,128}$")]
     request_id: Option<String>,
 }
 
@@ -91,7 +92,7 @@ struct ExpectedHeader {
 #[into_params(parameter_in = Query)]
 struct ExpectedParam {
     /// The same as `If-Match`, without quotes.
-    #[param(nullable = false, pattern = "^[0-9]+$")]
+    #[param(nullable = false, pattern = "^[0-9]*$")]
     expected_revision: Option<String>,
 }
 
