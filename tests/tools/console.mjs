@@ -525,7 +525,7 @@ async function layout(page) {
   const real = await fetch(`${base}/v1/libraries/a/index`);
   if (real.ok) {
     const { segments } = await real.json();
-    for (const name of ["has_graph", "num_rows", "num_tombstones", "bytes"])
+    for (const name of ["has_graph", "num_rows", "num_tombstones", "index_bytes"])
       assert.ok(
         segments.every((segment) => name in segment),
         name,
@@ -545,8 +545,8 @@ async function layout(page) {
 
   // As the path answers: a graph, what grows beside it, and a build that goes on.
   const segments = [
-    { has_graph: false, num_rows: 900, num_tombstones: 0, bytes: 4_096, ef: 0 },
-    { has_graph: true, num_rows: 65_536, num_tombstones: 12, bytes: 3 << 20, ef: 64 },
+    { has_graph: false, num_rows: 900, num_tombstones: 0, index_bytes: 4_096, ef: 0 },
+    { has_graph: true, num_rows: 65_536, num_tombstones: 12, index_bytes: 3 << 20, ef: 64 },
   ];
   answer = {
     json: {

@@ -75,7 +75,7 @@ def test_every_method_of_the_server_has_one_here() -> None:
 
     served = {
         re.sub(r"(?<!^)(?=[A-Z])", "_", method).lower()
-        for service in ("Library", "Document", "Search", "Event", "Consumer")
+        for service in ("Library", "Document", "Search", "Event", "Consumer", "Index")
         for method in re.findall(
             r"self\.(\w+): ", inspect.getsource(getattr(stubs, f"{service}ServiceStub"))
         )

@@ -17,6 +17,7 @@ from .v1 import (
     document_pb2,
     event_pb2,
     event_service_pb2,
+    index_service_pb2,
     library_pb2,
     library_service_pb2,
     search_service_pb2,
@@ -188,6 +189,46 @@ def library_statistics_from_pb(
         num_tombstones=statistics.num_tombstones,
         index_bytes=statistics.index_bytes,
         revision=statistics.revision,
+    )
+
+
+def index_statistics_from_pb(
+    statistics: index_service_pb2.GetIndexStatisticsResponse,
+) -> values.IndexStatistics:
+    building = None
+    if statistics.HasField("building"):
+        build = statistics.building
+        building = values.IndexBuild(build.num_rows, build.num_rows_done)
+    return values.IndexStatistics(
+        library_id=statistics.library_id,
+        index_type=index_type_from_pb(statistics.index_type),
+        num_rows=statistics.num_rows,
+        num_tombstones=statistics.num_tombstones,
+        index_bytes=statistics.index_bytes,
+        segments=tuple(
+            values.IndexSegment(
+                has_graph=one.has_graph,
+                num_rows=one.num_rows,
+                num_tombstones=one.num_tombstones,
+                index_bytes=one.index_bytes,
+                ef=one.ef,
+            )
+            for one in statistics.segments
+        ),
+        building=building,
+        revision=statistics.revision,
+    )
+
+
+def recall_from_pb(measured: search_service_pb2.MeasureRecallResponse) -> values.Recall:
+    return values.Recall(
+        recall=measured.recall,
+        recall_min=measured.recall_min,
+        num_queries=measured.num_queries,
+        k=measured.k,
+        search_us=measured.search_us,
+        exact_us=measured.exact_us,
+        revision=measured.revision,
     )
 
 

@@ -92,6 +92,81 @@ class LibraryStatistics:
 
 
 @dataclass(frozen=True)
+class IndexSegment:
+    """Rows of an index that are searched together."""
+
+    has_graph: bool
+    """Rows without a graph are always searched exactly."""
+    num_rows: int
+    num_tombstones: int
+    index_bytes: int
+    ef: int
+    """How wide walks for the ten nearest are unless a search says; 0 without a graph."""
+
+
+@dataclass(frozen=True)
+class IndexBuild:
+    """A graph that is being built."""
+
+    num_rows: int
+    num_rows_done: int
+
+
+@dataclass(frozen=True)
+class IndexStatistics:
+    """What a library's index is made of."""
+
+    library_id: str
+    index_type: str
+    num_rows: int
+    num_tombstones: int
+    """Rows that are deleted but not yet merged away."""
+    index_bytes: int
+    segments: tuple[IndexSegment, ...]
+    building: IndexBuild | None
+    revision: int
+    """At which all this is true."""
+
+
+@dataclass(frozen=True)
+class Recall:
+    """How much of the exact answer searches give."""
+
+    recall: float
+    """The share of the nearest that was found, of all queries together: 0 to 1."""
+    recall_min: float
+    """The same of the query that found least."""
+    num_queries: int
+    k: int
+    search_us: float
+    """How long a search takes on the server, in microseconds: the median."""
+    exact_us: float
+    """The same of an exact search."""
+    revision: int
+
+
+@dataclass(frozen=True)
+class DocumentCount:
+    """What a filter lets through."""
+
+    num_documents: int
+    """Documents of which at least one chunk passes."""
+    num_chunks: int
+    revision: int
+
+
+@dataclass(frozen=True)
+class DeletedDocuments:
+    """What was deleted by a filter."""
+
+    num_deleted: int
+    num_changed: int
+    """Documents that others changed or deleted meanwhile, and that were left alone."""
+    revision: int
+    """Of the last deletion; when there was none, that of the state that was looked at."""
+
+
+@dataclass(frozen=True)
 class Chunk:
     """The unit of search: a text with one vector."""
 

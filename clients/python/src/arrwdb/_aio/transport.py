@@ -14,6 +14,7 @@ from ..v1.stubs import (
     AsyncConsumerServiceStub,
     AsyncDocumentServiceStub,
     AsyncEventServiceStub,
+    AsyncIndexServiceStub,
     AsyncLibraryServiceStub,
     AsyncSearchServiceStub,
 )
@@ -40,6 +41,7 @@ class Stubs:
         self.searches = AsyncSearchServiceStub(self.channel)
         self.events = AsyncEventServiceStub(self.channel)
         self.consumers = AsyncConsumerServiceStub(self.channel)
+        self.indexes = AsyncIndexServiceStub(self.channel)
 
     async def pause(self, seconds: float) -> None:
         """Waits before another attempt. The channel connects meanwhile."""

@@ -22,6 +22,7 @@ from ..v1 import (
     consumer_service_pb2,
     document_service_pb2,
     event_service_pb2,
+    index_service_pb2,
     library_pb2,
     library_service_pb2,
     search_service_pb2,
@@ -29,12 +30,15 @@ from ..v1 import (
 from ..values import (
     BatchOfDocuments,
     Consumer,
+    DeletedDocuments,
     Document,
+    DocumentCount,
     Event,
     EventPage,
     EventStatistics,
     EventType,
     Heartbeat,
+    IndexStatistics,
     IndexType,
     IngestProgress,
     IngestSummary,
@@ -46,6 +50,7 @@ from ..values import (
     NewDocument,
     OnConflict,
     PulledEvents,
+    Recall,
     SearchQuery,
     SearchResults,
     SnapshotItem,
@@ -384,6 +389,37 @@ class Client:
         method = self._stubs.documents.DeleteDocument
         return (self._call(method, request, timeout, safe=False)).revision
 
+    def count_documents(
+        self,
+        library: str,
+        filter: str = "",
+        *,
+        min_revision: int | None = None,
+        timeout: float | None = None,
+    ) -> DocumentCount:
+        """Counts the documents and chunks that a filter lets through; all without one."""
+        request = document_service_pb2.CountDocumentsRequest(
+            library_id=library, filter=filter, min_revision=min_revision
+        )
+        reply = self._call(self._stubs.documents.CountDocuments, request, timeout)
+        return DocumentCount(reply.num_documents, reply.num_chunks, reply.revision)
+
+    def delete_documents(
+        self,
+        library: str,
+        filter: str,
+        *,
+        min_revision: int | None = None,
+        timeout: float | None = None,
+    ) -> DeletedDocuments:
+        """Deletes every document of which at least one chunk passes a filter (`true`: all)."""
+        request = document_service_pb2.DeleteDocumentsRequest(
+            library_id=library, filter=filter, min_revision=min_revision
+        )
+        method = self._stubs.documents.DeleteDocuments
+        reply = self._call(method, request, timeout, safe=False)
+        return DeletedDocuments(reply.num_deleted, reply.num_changed, reply.revision)
+
     def ingest(
         self,
         library: str,
@@ -541,6 +577,53 @@ class Client:
             ),
             self._attempts(timeout),
         )
+
+    # --- indexes
+
+    def get_index_statistics(
+        self, library: str, *, min_revision: int | None = None, timeout: float | None = None
+    ) -> IndexStatistics:
+        """Says what a library's index is made of, and what is being built."""
+        request = index_service_pb2.GetIndexStatisticsRequest(
+            library_id=library, min_revision=min_revision
+        )
+        reply = self._call(self._stubs.indexes.GetIndexStatistics, request, timeout)
+        return _convert.index_statistics_from_pb(reply)
+
+    def rebuild_index(
+        self, library: str, index_type: IndexType | None = None, *, timeout: float | None = None
+    ) -> int:
+        """Builds a library's index anew, as another kind if one is given; gives the revision of
+        that when it is done, which may take long: it goes on when `timeout` is over."""
+        request = index_service_pb2.RebuildIndexRequest(
+            library_id=library, index_type=_convert.index_type_to_pb(index_type)
+        )
+        method = self._stubs.indexes.RebuildIndex
+        return (self._call(method, request, timeout, safe=False)).revision
+
+    def optimize_index(self, library: str, *, timeout: float | None = None) -> int:
+        """Merges what a library's index is made of and gives back the space of deleted rows;
+        otherwise as `rebuild_index`."""
+        request = index_service_pb2.OptimizeIndexRequest(library_id=library)
+        method = self._stubs.indexes.OptimizeIndex
+        return (self._call(method, request, timeout, safe=False)).revision
+
+    def measure_recall(
+        self,
+        library: str,
+        *,
+        num_queries: int | None = None,
+        k: int | None = None,
+        ef: int | None = None,
+        min_revision: int | None = None,
+        timeout: float | None = None,
+    ) -> Recall:
+        """Searches for stored vectors and compares with exact search."""
+        request = search_service_pb2.MeasureRecallRequest(
+            library_id=library, num_queries=num_queries, k=k, ef=ef, min_revision=min_revision
+        )
+        reply = self._call(self._stubs.searches.MeasureRecall, request, timeout)
+        return _convert.recall_from_pb(reply)
 
     # --- events
 

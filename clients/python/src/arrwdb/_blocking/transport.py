@@ -16,6 +16,7 @@ from ..v1.stubs import (
     ConsumerServiceStub,
     DocumentServiceStub,
     EventServiceStub,
+    IndexServiceStub,
     LibraryServiceStub,
     SearchServiceStub,
 )
@@ -42,6 +43,7 @@ class Stubs:
         self.searches = SearchServiceStub(self.channel)
         self.events = EventServiceStub(self.channel)
         self.consumers = ConsumerServiceStub(self.channel)
+        self.indexes = IndexServiceStub(self.channel)
         self._health: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(
             "/grpc.health.v1.Health/Check"
         )

@@ -95,7 +95,7 @@ function layoutTable(layout) {
                 h("th", { scope: "row" }, segment.has_graph ? "Graph" : "Flat"),
                 h("td", { "data-label": "Rows" }, share(segment.num_rows, largest, count(segment.num_rows))),
                 h("td", { class: "number", "data-label": "Tombstones" }, count(segment.num_tombstones)),
-                h("td", { class: "number", "data-label": "Memory" }, bytes(segment.bytes)),
+                h("td", { class: "number", "data-label": "Memory" }, bytes(segment.index_bytes)),
               ),
             ),
           ),
