@@ -88,7 +88,7 @@ fn files() -> Vec<File> {
 
 /// Services first, in the order in which one meets them; then what they share.
 fn order(name: &str) -> (usize, String) {
-    let known = ["library", "document", "search", "event", "consumer"];
+    let known = ["library", "document", "search", "index", "event", "consumer"];
     let stem = name.rsplit('/').next().expect("one part").trim_end_matches(".proto");
     let place = known.iter().position(|word| Some(*word) == stem.strip_suffix("_service"));
     (place.unwrap_or(known.len()), stem.to_owned())
