@@ -331,10 +331,7 @@ async function searching(page) {
   await until("it is asked", () => held === 1);
   await query.pressSequentially("d");
   await page.locator('.state[data-query="bird"]').waitFor();
-  assert.deepEqual(
-    failed.map((body) => JSON.parse(body).query),
-    ["bir"],
-  );
+  assert.equal(JSON.parse(failed[0]).query, "bir");
   await page.unroute("**/search/stream");
 
   const hits = async (question) => (await json("POST", "/v1/libraries/a/search", question)).results;
