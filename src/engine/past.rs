@@ -98,18 +98,17 @@ impl Past {
         if after >= tail {
             return Ok(None);
         }
+        let shared = || self.known(after).inspect(|_| metrics.read_shared());
         let mut wants_large = false;
         loop {
-            if let Some(run) = self.known(after) {
-                metrics.read_shared();
+            if let Some(run) = shared() {
                 return Ok(Some(run));
             }
             if wants_large {
                 self.other_turn(after).await;
             }
             let _turn = self.turn.lock().await;
-            if let Some(run) = self.known(after) {
-                metrics.read_shared();
+            if let Some(run) = shared() {
                 return Ok(Some(run));
             }
             if wants_large && !self.may_take_turn() {

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::{Engine, ReadAt};
 use crate::index::{Neighbour, Query, RowKey, View, hits_among};
-use crate::types::{Error, ErrorKind, LibraryRef, Result, Revision};
+use crate::types::{Error, LibraryRef, Result, Revision};
 
 /// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,12 +74,7 @@ impl Engine {
         }
         let state = self.state_at(request.at).await?;
         let view = std::sync::Arc::clone(&state.library(library)?.view);
-        let _place = self.inner.searches.try_acquire().map_err(|_| {
-            let most = limits.searches_waiting_max;
-            let detail = format!("{most} searches wait already (searches_waiting_max)");
-            Error::new(ErrorKind::ResourceExhausted, detail)
-                .retry_after(std::time::Duration::from_millis(100))
-        })?;
+        let _place = self.search_place()?;
         let (answer, measured) = oneshot::channel();
         let revision = state.applied.revision;
         self.inner.search_pool.spawn(move || {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::{SemaphorePermit, oneshot};
 
 use super::matches::Selected;
 use super::state::{LibraryState, Published};
@@ -262,12 +262,7 @@ impl Engine {
             let resolved = self.resolve(&library.library, query, filter, k_max, exact).await;
             queries.push(resolved.map_err(|error| within(place, error))?);
         }
-        let _place = self.inner.searches.try_acquire().map_err(|_| {
-            let most = limits.searches_waiting_max;
-            let detail = format!("{most} searches wait already (searches_waiting_max)");
-            Error::new(ErrorKind::ResourceExhausted, detail)
-                .retry_after(std::time::Duration::from_millis(100))
-        })?;
+        let _place = self.search_place()?;
         let filters = filters.0;
         let selected = if filters.is_empty() {
             Selected { state, library, rows: Vec::new() }
@@ -282,6 +277,16 @@ impl Engine {
         let reader = HitReader { state, library, include_text, by_document };
         let rankings = self.rank(reader.clone(), queries, rows).await?;
         Ok(SearchResults { reader, rankings })
+    }
+
+    /// A place among the searches that wait; `resource-exhausted` when there is none.
+    pub(super) fn search_place(&self) -> Result<SemaphorePermit<'_>> {
+        self.inner.searches.try_acquire().map_err(|_| {
+            let most = self.inner.limits.searches_waiting_max;
+            let detail = format!("{most} searches wait already (searches_waiting_max)");
+            Error::new(ErrorKind::ResourceExhausted, detail)
+                .retry_after(std::time::Duration::from_millis(100))
+        })
     }
 
     async fn resolve(
