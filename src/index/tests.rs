@@ -42,7 +42,14 @@ fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
 fn check(metric: Metric, model: &Model, query: &Query<'_>, found: &[Neighbour]) {
     let exact: BTreeMap<RowKey, f64> =
         model.iter().map(|(key, row)| (*key, distance(metric, query.vector, row))).collect();
-    let scale = exact.values().fold(1.0_f64, |scale, d| scale.max(d.abs()));
+    // What is summed may be much larger than its sum, and it is the former that is rounded.
+    let summed = |row: &Vec<f32>| -> f64 {
+        row.iter().zip(query.vector).map(|(x, y)| f64::from(x * y).abs()).sum()
+    };
+    let scale = match metric {
+        Metric::Dot => model.values().map(summed).fold(1.0, f64::max),
+        Metric::Cosine | Metric::L2 => exact.values().fold(1.0, |scale, d| d.abs().max(scale)),
+    };
     // The root of a squared distance near 0 keeps only half of the digits.
     let tolerance = if metric == Metric::L2 { 1e-5 } else { 2e-6 } * scale;
     let wanted = query.distance_max.map_or(f64::INFINITY, f64::from);
