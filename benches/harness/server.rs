@@ -59,6 +59,11 @@ impl Server {
         self.status_mb("VmRSS:")
     }
 
+    /// Memory in use that is no file's.
+    pub fn anonymous_mb(&self) -> f64 {
+        self.status_mb("RssAnon:")
+    }
+
     /// The most memory in use since the start or the last [`Server::forget_peak`].
     pub fn peak_mb(&self) -> f64 {
         self.status_mb("VmHWM:")

@@ -168,6 +168,7 @@ impl Admission<'_> {
                 format!("there are {} libraries already (libraries_max)", state.libraries.len());
             return Err(Error::new(ErrorKind::ResourceExhausted, detail));
         }
+        self.fold.ceiling().check()?;
         let library = Library {
             id: LibraryId::generate(),
             name: new.name,
@@ -258,7 +259,13 @@ impl Admission<'_> {
                 self.change_document(key, stored, fields, Some(chunks))?
             }
         };
+        self.check_memory(&draft)?;
         Ok(Draft { batch_id, request_id, ..draft }.admitted())
+    }
+
+    /// Refuses to add chunks when there is no memory for them.
+    fn check_memory(&self, draft: &Draft) -> Result<()> {
+        if draft.bodies.is_empty() { Ok(()) } else { self.fold.ceiling().check() }
     }
 
     fn add_document(
@@ -325,7 +332,9 @@ impl Admission<'_> {
             tags: patch.tags.unwrap_or(old.tags),
             metadata: patch.metadata.unwrap_or(old.metadata),
         };
-        self.change_document(key, stored, fields, patch.chunks).map(Draft::admitted)
+        let draft = self.change_document(key, stored, fields, patch.chunks)?;
+        self.check_memory(&draft)?;
+        Ok(draft.admitted())
     }
 
     /// Keeps the chunks whose text and vector stay the same, with their ids.

@@ -7,12 +7,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::ceiling::Ceiling;
 use super::requests::Requests;
 use super::shelf::Shelf;
 use super::state::{LibraryState, Published};
 use super::tend::{Deed, Tended};
 use super::touched::Touched;
-use crate::index::{LibraryIndex, Restoring, RowKey};
+use crate::index::{Home, LibraryIndex, Restoring, RowKey};
 use crate::log::LogBounds;
 use crate::store::{
     Applied, DocumentKey, OpenBatch, Store, StoreBatch, StoreError, StoredDocument, VectorScan,
@@ -29,6 +30,7 @@ pub(super) struct Fold {
     store: Store,
     indexes: HashMap<LibraryId, LibraryIndex>,
     requests: Requests,
+    ceiling: Ceiling,
     state: Arc<Published>,
 }
 
@@ -48,14 +50,16 @@ impl Fold {
             names: imbl::OrdMap::new(),
         };
         let mut indexes = HashMap::new();
+        let mut ceiling = Ceiling::new(limits.index_memory_bytes_max);
         for library in snapshot.libraries()? {
-            let mut restoring = Restoring::new(library.dimension as usize, library.metric);
-            let files = shelf.as_ref().map(|shelf| shelf.read(library.id, &mut restoring));
+            let home = shelf.as_ref().map_or(Home::Memory, |shelf| shelf.home(library.id));
+            let mut restoring = Restoring::new(library.dimension as usize, library.metric, home);
+            if let Some(shelf) = &mut shelf {
+                shelf.read(library.id, &mut restoring);
+            }
             let (index, counts) = load_index(restoring, snapshot.vectors(library.id))?;
             let view = index.view();
-            if let Some(shelf) = &mut shelf {
-                shelf.note(library.id, &view, files.unwrap_or_default());
-            }
+            ceiling.set(library.id, view.bytes());
             indexes.insert(library.id, index);
             state.names.insert(library.name.clone(), library.id);
             let touched = Touched::since(state.applied.revision);
@@ -67,7 +71,7 @@ impl Fold {
             shelf.retain(|library| indexes.contains_key(&library));
         }
         let requests = Requests::load(snapshot.requests()?, limits);
-        Ok(Self { store, indexes, requests, state: Arc::new(state) })
+        Ok(Self { store, indexes, requests, ceiling, state: Arc::new(state) })
     }
 
     /// The state after the last commit.
@@ -87,6 +91,11 @@ impl Fold {
     /// The requests that are remembered.
     pub(super) fn requests(&self) -> &Requests {
         &self.requests
+    }
+
+    /// The memory that the indexes take.
+    pub(super) fn ceiling(&self) -> &Ceiling {
+        &self.ceiling
     }
 
     /// Applies changes in order, all together: store first, then the indexes, then a new state,
@@ -109,6 +118,9 @@ impl Fold {
         batch.commit()?;
 
         self.index(changes);
+        for library in next.changed() {
+            self.ceiling.set(library, self.indexes.get(&library).map_or(0, LibraryIndex::bytes));
+        }
         self.state = Arc::new(next.finish(applied, &self.store, &self.indexes));
         Ok(Arc::clone(&self.state))
     }
@@ -124,7 +136,9 @@ impl Fold {
             }
             Deed::Compact(outworn) => !index.compact(&outworn),
             Deed::Install(built) => index.install(*built),
+            Deed::Recount => true,
         };
+        self.ceiling.set(id, index.bytes());
         let library = Arc::new(LibraryState { view: index.view(), ..LibraryState::clone(library) });
         let mut state = Published::clone(&self.state);
         state.libraries.insert(id, Arc::clone(&library));
@@ -349,6 +363,11 @@ impl Next {
             | ChangeKind::BatchFailed { .. }
             | ChangeKind::IndexOptimized { .. } => {}
         }
+    }
+
+    /// The libraries that were touched or are gone.
+    fn changed(&self) -> impl Iterator<Item = LibraryId> {
+        self.touched.keys().chain(&self.gone).copied()
     }
 
     /// The libraries that have another kind of index than the store knows.

@@ -287,13 +287,12 @@ fn register_consumers(to: &mut Registry, consumers: &[ConsumerView]) {
 
 /// What the indexes of all libraries are made of, together.
 fn register_indexes(to: &mut Registry, state: &Published) {
-    let (mut rows, mut linked, mut tombstones, mut graphs, mut bytes) = (0, 0, 0, 0, 0);
+    let (mut rows, mut linked, mut tombstones, mut graphs) = (0, 0, 0, 0);
     for segment in state.libraries.values().flat_map(|library| library.view.segments()) {
         rows += segment.rows;
         linked += if segment.has_graph { segment.rows } else { 0 };
         graphs += usize::from(segment.has_graph);
         tombstones += segment.tombstones;
-        bytes += segment.bytes;
     }
     let mut gauge = |name: &str, help: &str, value: usize| {
         let gauge: ConstGauge<u64> = ConstGauge::new(value as u64);
@@ -303,6 +302,7 @@ fn register_indexes(to: &mut Registry, state: &Published) {
     gauge("index_linked_rows", "Rows of them that have a graph", linked);
     gauge("index_tombstones", "Deleted rows that still take space", tombstones);
     gauge("index_graphs", "Graphs of all indexes", graphs);
+    let bytes: usize = state.libraries.values().map(|library| library.view.bytes()).sum();
     let gauge: ConstGauge<u64> = ConstGauge::new(bytes as u64);
     to.register_with_unit("index", "Memory of all indexes", Unit::Bytes, gauge);
 }

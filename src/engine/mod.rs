@@ -5,6 +5,7 @@
 
 mod admit;
 mod apply;
+mod ceiling;
 pub mod changes;
 pub mod consumers;
 pub mod document;
@@ -15,6 +16,7 @@ mod feed;
 mod fixture;
 pub mod indexing;
 pub mod ingest;
+mod keep;
 pub mod library;
 mod matches;
 pub mod matching;
@@ -70,10 +72,30 @@ pub struct EngineOptions {
     pub limits: Limits,
     /// The embedders that libraries can be made with, by configured name; `default` is one.
     pub embedders: Vec<(String, Arc<dyn Embedder>)>,
-    /// Where graphs are kept on disk; `None`: they are built anew after each start.
-    pub index_folder: Option<PathBuf>,
+    /// What of the indexes is kept on disk; `None`: nothing, they are built anew after each start.
+    pub index: Option<IndexOptions>,
     /// Cancelled when the server begins to shut down.
     pub shutdown: CancellationToken,
+}
+
+/// What of the indexes is kept on disk.
+#[derive(Debug, Clone)]
+pub struct IndexOptions {
+    /// The folder; made when it does not exist. Graphs are kept there either way.
+    pub folder: PathBuf,
+    /// Where vectors are that searches want exact distances of.
+    pub vectors: IndexVectors,
+}
+
+/// Where an index has its vectors in single precision, which exact distances are computed with;
+/// their codes of one byte a number are in memory either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IndexVectors {
+    /// In memory: 4 bytes a number of each chunk.
+    Memory,
+    /// In files, once they lie still: searches read some dozens of them.
+    #[default]
+    Disk,
 }
 
 /// The database. Cheap to clone; all clones are one.

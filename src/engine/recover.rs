@@ -1,7 +1,6 @@
 //! Opening: load the store, apply what the log has beyond it, close what a crash cut, start the
 //! writer.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -16,10 +15,10 @@ use super::metrics::Metrics;
 use super::shelf::Shelf;
 use super::tend::{self, Tender};
 use super::writer::{Command, Publisher, Writer};
-use super::{Engine, EngineOptions, Inner, purge, retention};
+use super::{Engine, EngineOptions, IndexOptions, IndexVectors, Inner, keep, purge, retention};
 use crate::log::{ChangeLog, ReadError};
 use crate::store::{Store, StoreError};
-use crate::types::{BatchCounts, BatchFailure, Revision};
+use crate::types::{BatchCounts, BatchFailure, Limits, Revision};
 
 /// Why the engine could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -59,11 +58,11 @@ impl Engine {
         options: EngineOptions,
     ) -> Result<Self, OpenError> {
         let limits = options.limits;
-        let loading = (store.clone(), limits.clone(), options.index_folder);
+        let loading = (store.clone(), limits.clone(), options.index);
         let load = move || {
-            let (store, limits, folder) = loading;
+            let (store, limits, index) = loading;
             let consumers = store.consumers()?;
-            let mut shelf = folder.as_deref().and_then(open_shelf);
+            let mut shelf = index.and_then(|index| open_shelf(index, &store, &limits));
             let fold = Fold::load(store, &limits, shelf.as_mut())?;
             Ok::<_, StoreError>((fold, consumers, shelf))
         };
@@ -131,7 +130,8 @@ impl Engine {
         engine.inner.tasks.spawn(committer.run(engine.inner.shutdown.clone()));
         engine.close_cut_batches(&store).await?;
         purge::start(&engine, store.clone());
-        tend::start(&engine, tending, shelf, life.clone());
+        tend::start(&engine, tending, life.clone());
+        keep::start(&engine, shelf, life.clone());
         retention::start(&engine, store, life);
         Ok(engine)
     }
@@ -153,11 +153,16 @@ impl Engine {
 }
 
 /// Graphs can be built again, so the server starts without the folder too.
-fn open_shelf(folder: &Path) -> Option<Shelf> {
-    let shelf = Shelf::open(folder.to_owned());
+fn open_shelf(index: IndexOptions, store: &Store, limits: &Limits) -> Option<Shelf> {
+    let IndexOptions { folder, vectors } = index;
+    let store = match vectors {
+        IndexVectors::Memory => None,
+        IndexVectors::Disk => Some(store.clone()),
+    };
+    let shelf = Shelf::open(folder.clone(), store, limits.index_file_rows_min);
     shelf
         .inspect_err(|error| {
-            tracing::error!(folder = %folder.display(), %error, "graphs are not kept on disk");
+            tracing::error!(folder = %folder.display(), %error, "the index is not kept on disk");
         })
         .ok()
 }

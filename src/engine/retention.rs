@@ -321,7 +321,7 @@ mod tests {
         let options = crate::engine::EngineOptions {
             limits: small.limits.clone(),
             embedders: vec![],
-            index_folder: None,
+            index: None,
             shutdown: tokio_util::sync::CancellationToken::new(),
         };
         let log = std::sync::Arc::new(small.log.reopen());

@@ -76,7 +76,7 @@ async fn open(store: &Store, log: &Arc<MemoryLog>, limits: &Limits) -> Engine {
     let options = EngineOptions {
         limits: limits.clone(),
         embedders: Vec::new(),
-        index_folder: None,
+        index: None,
         shutdown: CancellationToken::new(),
     };
     let log = Arc::clone(log) as Arc<dyn ChangeLog>;

@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use super::library::revision_written;
-use super::shelf::Shelf;
 use super::state::{LibraryState, Published};
 use super::writer::Command;
 use crate::index::{BuildError, Built, Outworn, Policy, Progress, Task, Urge, View, Work};
@@ -33,6 +32,8 @@ pub(super) enum Deed {
     Compact(Outworn),
     /// Put a graph in place.
     Install(Box<Built>),
+    /// Count the memory anew: vectors went to disk.
+    Recount,
 }
 
 /// What became of a deed.
@@ -163,12 +164,7 @@ fn closed() -> Error {
 }
 
 /// Starts the background task; it ends with the engine, which it does not keep alive.
-pub(super) fn start(
-    engine: &Engine,
-    start: Start,
-    mut shelf: Option<Shelf>,
-    life: CancellationToken,
-) {
+pub(super) fn start(engine: &Engine, start: Start, life: CancellationToken) {
     let inner = Arc::downgrade(&engine.inner);
     let limits = &engine.inner.limits;
     let policy = Policy {
@@ -184,7 +180,6 @@ pub(super) fn start(
         let mut watched = HashMap::new();
         let mut wait = look_interval;
         let mut last = None;
-        let mut kept = HashMap::new();
         loop {
             let request = tokio::select! {
                 biased;
@@ -200,9 +195,6 @@ pub(super) fn start(
                 building: &building,
                 life: &life,
             };
-            if let Some(wanted) = shelf.take() {
-                shelf = round.keep(wanted, &mut kept).await;
-            }
             match request {
                 Some(request) => round.serve(request).await,
                 None => last = round.look(&mut watched, last, settle).await,
@@ -290,40 +282,6 @@ impl Round<'_> {
             return Some(*id);
         }
         None
-    }
-
-    /// Brings the files of graphs up to date with the graphs. `kept`: the serials of those that
-    /// were on the shelf when it was looked at last.
-    async fn keep(
-        &self,
-        mut shelf: Shelf,
-        kept: &mut HashMap<LibraryId, Vec<u64>>,
-    ) -> Option<Shelf> {
-        let state = self.engine.inner.published.load_full();
-        if kept.keys().any(|library| !state.libraries.contains_key(library)) {
-            kept.retain(|library, _| state.libraries.contains_key(library));
-            shelf.retain(|library| state.libraries.contains_key(&library));
-        }
-        for (id, library) in &state.libraries {
-            let serials = library.view.graph_serials();
-            if kept.get(id).map_or(serials.is_empty(), |kept| *kept == serials) {
-                continue;
-            }
-            let (id, view) = (*id, Arc::clone(&library.view));
-            kept.insert(id, serials);
-            let write = move || {
-                let done = shelf.keep(id, &view);
-                (shelf, done)
-            };
-            // A panic loses the shelf and with it the files, not the graphs.
-            let (back, done) = tokio::task::spawn_blocking(write).await.ok()?;
-            shelf = back;
-            if let Err(error) = done {
-                let library = library.library.name.as_str();
-                tracing::error!(library, %error, "a graph was not kept: it will be built again");
-            }
-        }
-        Some(shelf)
     }
 
     /// What the policy says comes first; `None` when that is nothing.
@@ -421,9 +379,7 @@ impl Round<'_> {
     }
 
     async fn deed(&self, library: LibraryId, deed: Deed) -> Result<Tended> {
-        let (tended, done) = oneshot::channel();
-        self.engine.inner.submit(Command::Tend { library, deed, tended }).await?;
-        done.await.map_err(|_| gone())
+        self::deed(&self.engine, library, deed).await
     }
 
     async fn serve(&self, request: Request) {
@@ -501,6 +457,13 @@ impl Round<'_> {
         let state = self.engine.inner.published.load();
         state.libraries.get(&id).map(Arc::clone).ok_or_else(gone)
     }
+}
+
+/// Has the writer do it.
+pub(super) async fn deed(engine: &Engine, library: LibraryId, deed: Deed) -> Result<Tended> {
+    let (tended, done) = oneshot::channel();
+    engine.inner.submit(Command::Tend { library, deed, tended }).await?;
+    done.await.map_err(|_| gone())
 }
 
 impl Watched {

@@ -29,7 +29,7 @@ fn options() -> EngineOptions {
     EngineOptions {
         limits: Limits::default(),
         embedders: Vec::new(),
-        index_folder: None,
+        index: None,
         shutdown: CancellationToken::new(),
     }
 }

@@ -1,10 +1,16 @@
-//! Hides how rows lie in memory: each once in single precision, for exact distances, and once as
-//! one byte a number, for the scan that decides which rows deserve an exact distance.
+//! Hides how rows lie in memory: each as one byte a number, for the scan that decides which rows
+//! deserve an exact distance, and in single precision, for these, there or in a file (`floats`).
 //!
-//! A block is filled, then shared, and never changes after that. It knows nothing of deletion.
+//! A block is filled ([`Draft`]), then shared, and what it says never changes after that. It knows
+//! nothing of deletion.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 
 use super::RowKey;
-use super::kernels::{Columns, FloatLane, QueryLane, RowLane};
+use super::floats::{FloatFile, Floats, sum_of};
+use super::kernels::{CODE_BIAS, Columns, FloatLane, QueryLane, RowLane, prefetch_floats};
 use crate::types::Metric;
 
 /// What all rows of a library have in common.
@@ -76,7 +82,8 @@ pub(super) struct Block {
     float_lanes: usize,
     code_lanes: usize,
     keys: Vec<RowKey>,
-    floats: Vec<FloatLane>,
+    /// The numbers stay the same; where they are may change once.
+    floats: ArcSwap<Floats>,
     codes: Vec<RowLane>,
     scales: Vec<f32>,
     residuals: Vec<f32>,
@@ -85,21 +92,29 @@ pub(super) struct Block {
     squares: Vec<f32>,
 }
 
-impl Block {
+/// A block that is being filled.
+#[derive(Debug)]
+pub(super) struct Draft {
+    block: Block,
+    floats: Floats,
+}
+
+impl Draft {
     /// Empty, with room for so many rows.
     pub(super) fn with_capacity(shape: &Shape, rows: usize) -> Self {
         let (float_lanes, code_lanes) = (shape.float_lanes(), shape.code_lanes());
-        Self {
+        let block = Block {
             float_lanes,
             code_lanes,
             keys: Vec::with_capacity(rows),
-            floats: Vec::with_capacity(rows * float_lanes),
+            floats: ArcSwap::from_pointee(Floats::Memory(Vec::new())),
             codes: Vec::with_capacity(rows * code_lanes),
             scales: Vec::with_capacity(rows),
             residuals: Vec::with_capacity(rows),
             norms: Vec::with_capacity(rows),
             squares: Vec::with_capacity(rows),
-        }
+        };
+        Self { block, floats: Floats::Memory(Vec::with_capacity(rows * float_lanes)) }
     }
 
     /// Appends a row.
@@ -107,58 +122,100 @@ impl Block {
     pub(super) fn push(&mut self, shape: &Shape, key: RowKey, vector: &[f32]) {
         let floats = shape.float_row(vector);
         let codes = Codes::of(&floats);
-        self.codes.extend(codes.lanes.iter().map(|lane| RowLane(lane.0.map(biased))));
-        self.keys.push(key);
-        self.scales.push(codes.scale);
-        self.residuals.push(codes.residual);
-        self.norms.push(codes.norm);
-        self.squares.push(match shape.metric {
+        let block = &mut self.block;
+        block.codes.extend(codes.lanes.iter().map(|lane| RowLane(lane.0.map(biased))));
+        block.keys.push(key);
+        block.scales.push(codes.scale);
+        block.residuals.push(codes.residual);
+        block.norms.push(codes.norm);
+        block.squares.push(match shape.metric {
             Metric::Cosine | Metric::Dot => 0.0,
             Metric::L2 => sum_of_squares(vector) as f32,
         });
-        self.floats.extend_from_slice(&floats);
+        self.push_floats(&floats);
     }
 
     /// Appends a copy of another block's row.
-    pub(super) fn push_row_of(&mut self, other: &Self, row: usize) {
-        self.keys.push(other.keys[row]);
-        self.scales.push(other.scales[row]);
-        self.residuals.push(other.residuals[row]);
-        self.norms.push(other.norms[row]);
-        self.squares.push(other.squares[row]);
-        self.floats.extend_from_slice(other.floats_of(row));
-        self.codes.extend_from_slice(other.codes_of(row, row + 1));
+    pub(super) fn push_row_of(&mut self, other: &Block, row: usize) {
+        let block = &mut self.block;
+        block.keys.push(other.keys[row]);
+        block.scales.push(other.scales[row]);
+        block.residuals.push(other.residuals[row]);
+        block.norms.push(other.norms[row]);
+        block.squares.push(other.squares[row]);
+        block.codes.extend_from_slice(other.codes_of(row, row + 1));
+        other.with_floats(row, |floats| self.push_floats(floats));
     }
 
-    /// Out of what was kept of it; its vectors are zeros until they are set. All as many as rows.
-    pub(super) fn without_vectors(
+    fn push_floats(&mut self, floats: &[FloatLane]) {
+        match &mut self.floats {
+            Floats::Memory(all) => all.extend_from_slice(floats),
+            Floats::File(_) => debug_assert!(false, "a file is whole"),
+        }
+    }
+
+    /// Out of what was kept of it. All as many as rows; vectors in memory are zeros until they are
+    /// set, and `None` stands for these.
+    pub(super) fn kept(
         shape: &Shape,
         keys: Vec<RowKey>,
         columns: [Vec<f32>; 4],
         codes: Vec<RowLane>,
+        floats: Option<Floats>,
     ) -> Self {
+        let zeros = || Floats::Memory(vec![FloatLane::ZERO; keys.len() * shape.float_lanes()]);
+        let floats = floats.unwrap_or_else(zeros);
         let [scales, residuals, norms, squares] = columns;
-        let (float_lanes, code_lanes) = (shape.float_lanes(), shape.code_lanes());
-        let floats = vec![FloatLane::ZERO; keys.len() * float_lanes];
-        Self { float_lanes, code_lanes, keys, floats, codes, scales, residuals, norms, squares }
+        let rows = Self::with_capacity(shape, 0).block;
+        let block = Block { keys, codes, scales, residuals, norms, squares, ..rows };
+        Self { block, floats }
     }
 
-    /// Scales, residuals, norms and squared norms, as [`Block::without_vectors`] takes them.
+    /// Sets a row's vector. False, and nothing is set, when it is not the one that was kept.
+    pub(super) fn set_vector(&mut self, shape: &Shape, row: usize, vector: &[f32]) -> bool {
+        match &mut self.floats {
+            Floats::File(extent) => sum_of(&shape.float_row(vector)) == extent.sums[row],
+            Floats::Memory(floats) => {
+                let mut own = Self::with_capacity(shape, 1);
+                own.push(shape, self.block.keys[row], vector);
+                let own = own.finish();
+                let (codes, mut columns) =
+                    (self.block.codes_of(row, row + 1), self.block.columns().into_iter());
+                let same = own.codes == codes
+                    && own
+                        .columns()
+                        .iter()
+                        .all(|own| columns.next().is_some_and(|c| own[0] == c[row]));
+                if same {
+                    let lanes = row * shape.float_lanes()..(row + 1) * shape.float_lanes();
+                    own.with_floats(0, |own| floats[lanes].copy_from_slice(own));
+                }
+                same
+            }
+        }
+    }
+
+    /// Whose each row is.
+    pub(super) fn keys(&self) -> &[RowKey] {
+        &self.block.keys
+    }
+
+    /// Rows.
+    pub(super) fn len(&self) -> usize {
+        self.block.len()
+    }
+
+    /// As it is from now on.
+    pub(super) fn finish(self) -> Block {
+        self.block.floats.store(Arc::new(self.floats));
+        self.block
+    }
+}
+
+impl Block {
+    /// Scales, residuals, norms and squared norms, as [`Draft::kept`] takes them.
     pub(super) fn columns(&self) -> [&[f32]; 4] {
         [&self.scales, &self.residuals, &self.norms, &self.squares]
-    }
-
-    /// Sets a row's vector. False, and nothing is set, when its codes are not those of the vector.
-    pub(super) fn set_vector(&mut self, shape: &Shape, row: usize, vector: &[f32]) -> bool {
-        let mut own = Self::with_capacity(shape, 1);
-        own.push(shape, self.keys[row], vector);
-        let same = own.codes == self.codes_of(row, row + 1)
-            && own.columns().iter().zip(self.columns()).all(|(own, all)| own[0] == all[row]);
-        if same {
-            let lanes = row * self.float_lanes..(row + 1) * self.float_lanes;
-            self.floats[lanes].copy_from_slice(&own.floats);
-        }
-        same
     }
 
     /// Rows.
@@ -171,7 +228,7 @@ impl Block {
         let columns = [&self.scales, &self.residuals, &self.norms, &self.squares];
         size_of::<Self>()
             + self.keys.capacity() * size_of::<RowKey>()
-            + self.floats.capacity() * size_of::<FloatLane>()
+            + self.floats.load().bytes()
             + self.codes.capacity() * size_of::<RowLane>()
             + columns.map(|column| column.capacity() * size_of::<f32>()).iter().sum::<usize>()
     }
@@ -181,9 +238,37 @@ impl Block {
         &self.keys
     }
 
-    /// A row in single precision.
-    pub(super) fn floats_of(&self, row: usize) -> &[FloatLane] {
-        &self.floats[row * self.float_lanes..(row + 1) * self.float_lanes]
+    /// Gives a row in single precision to `take`. Reads a file where it has to: then a few
+    /// microseconds, or a read of the disk.
+    pub(super) fn with_floats<T>(&self, row: usize, take: impl FnOnce(&[FloatLane]) -> T) -> T {
+        self.floats.load().with(self, row, self.float_lanes, take)
+    }
+
+    /// Asks for a row in single precision, if it is in memory.
+    pub(super) fn prefetch_floats(&self, row: usize) {
+        if let Some(lanes) = self.floats.load().lanes_of(row, self.float_lanes) {
+            prefetch_floats(lanes);
+        }
+    }
+
+    /// The file that the rows are in, in single precision; `None` while they are in memory.
+    pub(super) fn float_file(&self) -> Option<Arc<FloatFile>> {
+        self.floats.load().file().map(Arc::clone)
+    }
+
+    /// The same numbers have another home from now on; those who read them go on reading.
+    pub(super) fn move_floats(&self, floats: Floats) {
+        self.floats.store(Arc::new(floats));
+    }
+
+    /// About the row that its codes say.
+    pub(super) fn decoded(&self, row: usize) -> Vec<FloatLane> {
+        let codes = self.codes_of(row, row + 1).iter().flat_map(|lane| lane.0);
+        #[expect(clippy::cast_precision_loss, reason = "a byte")]
+        let numbers: Vec<f32> =
+            codes.map(|code| (i32::from(code) - CODE_BIAS) as f32 * self.scales[row]).collect();
+        let lanes = numbers.as_chunks::<16>().0.iter().map(|numbers| FloatLane(*numbers));
+        lanes.take(self.float_lanes).collect()
     }
 
     /// The codes of the rows `first..end`.

@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use super::RowKey;
-use super::block::{Block, Shape};
+use super::block::{Block, Draft, Shape};
 use super::graph::Graph;
 use super::policy::is_worn;
 use crate::types::Vector;
@@ -309,23 +309,24 @@ impl Flat {
 /// A run of rows on their way into new parts.
 struct Filling<'a> {
     flat: &'a mut Flat,
-    block: Option<Block>,
+    block: Option<Draft>,
     /// Rows still to come: blocks get the room that they need and no more.
     rows_left: usize,
 }
 
 impl Filling<'_> {
-    fn push(&mut self, fill: impl FnOnce(&Shape, &mut Block)) {
+    fn push(&mut self, fill: impl FnOnce(&Shape, &mut Draft)) {
         let room = self.rows_left.min(self.flat.shape.block_rows_max);
         let shape = &self.flat.shape;
-        let mut block = self.block.take().unwrap_or_else(|| Block::with_capacity(shape, room));
+        let mut block = self.block.take().unwrap_or_else(|| Draft::with_capacity(shape, room));
         fill(shape, &mut block);
         self.rows_left -= 1;
         if self.rows_left > 0 && block.len() < shape.block_rows_max {
             self.block = Some(block);
             return;
         }
-        let part = Part { id: self.flat.next_id, block: Arc::new(block), tombstones: None };
+        let part =
+            Part { id: self.flat.next_id, block: Arc::new(block.finish()), tombstones: None };
         self.flat.parts.push(part);
         self.flat.next_id += 1;
     }

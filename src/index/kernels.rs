@@ -21,7 +21,7 @@ pub(super) use self::gather::{prefetch, prefetch_codes, prefetch_floats};
 pub(super) const CODE_BIAS: i32 = 128;
 
 /// 16 numbers of a vector.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 pub(super) struct FloatLane(pub(super) [f32; 16]);
 

@@ -7,13 +7,15 @@
 //! graphs, built beside all that ([`View::work`]); a walk through one finds nearly all of it in a
 //! fraction of the time, and is taken where it is cheaper.
 //!
-//! Rows are in memory; the store has them too, and a start reads them from there. A file may spare
-//! it the building of graphs ([`Restoring`]), and never says what is in the library.
+//! Rows are in memory, in single precision or in the file of their segment ([`Home`]); the store
+//! has them too, and a start reads them from there. A file may spare it the building of graphs
+//! ([`Restoring`]), and never says what is in the library.
 
 mod block;
 mod build;
 mod file;
 mod flat;
+mod floats;
 mod graph;
 mod group;
 mod kernels;
@@ -35,9 +37,10 @@ use self::block::Shape;
 pub use self::build::{BuildError, Progress};
 pub use self::file::FileError;
 use self::flat::Location;
+pub use self::floats::{Home, RowSource};
 use self::policy::DEAD_PERCENT;
 pub use self::policy::{Policy, Urge};
-pub use self::restore::{Keeper, Restoring};
+pub use self::restore::{Keeper, Kept, Restoring};
 pub use self::rows::Rows;
 pub use self::tend::{Built, Outworn, Segment, Task, Work};
 pub use self::view::View;
@@ -150,6 +153,12 @@ impl LibraryIndex {
         }
     }
 
+    /// Bytes of memory, as [`View::bytes`] has them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.view.bytes()
+    }
+
     /// The index as it is now; later updates do not change it.
     #[must_use]
     pub fn view(&self) -> Arc<View> {
@@ -157,6 +166,8 @@ impl LibraryIndex {
     }
 }
 
+#[cfg(test)]
+mod floats_tests;
 #[cfg(test)]
 mod graph_tests;
 #[cfg(test)]

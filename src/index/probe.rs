@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
     use crate::index::RowKey;
-    use crate::index::block::Block;
+    use crate::index::block::Draft;
     use crate::types::Vector;
 
     fn numbers(dimension: usize) -> impl Strategy<Value = Vec<f32>> {
@@ -152,8 +152,9 @@ mod tests {
     /// Fails unless the exact distance is within the bounds, on every path.
     fn check(metric: Metric, query: &[f32], row: &[f32]) {
         let shape = Shape::new(query.len(), metric);
-        let mut block = Block::with_capacity(&shape, 1);
-        block.push(&shape, RowKey { document: 1, slot: 0 }, row);
+        let mut draft = Draft::with_capacity(&shape, 1);
+        draft.push(&shape, RowKey { document: 1, slot: 0 }, row);
+        let block = draft.finish();
         let columns = block.columns_of(0, 1);
         let query = Query::new(query);
         for kernels in Kernels::available() {
@@ -165,7 +166,7 @@ mod tests {
                 terms.bound(dots[0], scale, residual, columns.norms[0], columns.squares[0])
             };
             let (lower, upper) = (bound(&probe.lower), bound(&probe.upper));
-            let distance = probe.distance_to(block.floats_of(0));
+            let distance = block.with_floats(0, |floats| probe.distance_to(floats));
             assert!(lower <= probe.key_limit(distance), "{metric:?} {kernels:?} {lower}");
             assert!(probe.distance(lower) <= distance, "{metric:?} {kernels:?} {lower}");
             assert!(distance <= probe.distance(upper), "{metric:?} {kernels:?} {upper}");

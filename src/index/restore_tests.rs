@@ -14,7 +14,7 @@ impl Folder {
     }
 
     fn file(&self) -> PathBuf {
-        self.0.path().join("a.graph")
+        self.0.path().join("a.segment")
     }
 }
 
@@ -29,14 +29,14 @@ fn kept(folder: &Folder, metric: Metric) -> (LibraryIndex, Vec<(RowKey, Vector)>
     rows[17].1 = rows[16].1.clone();
     let mut index = filled(metric, &rows);
     tend(&mut index, IndexType::Hnsw, Urge::Asked);
-    let keepers = index.view().keepers();
+    let keepers = index.view().keepers(&[], &Home::Memory, 1);
     assert_eq!(keepers.len(), 1);
-    keepers[0].write(&folder.file(), library()).expect("written");
+    keepers[0].write(&folder.file(), library(), &Home::Memory).expect("written");
     (index, rows)
 }
 
 fn restored(path: &Path, metric: Metric, rows: &[(RowKey, Vector)]) -> LibraryIndex {
-    let mut restoring = Restoring::new(16, metric);
+    let mut restoring = Restoring::new(16, metric, Home::Memory);
     restoring.read(path, library()).expect("read");
     rows.iter().for_each(|(key, vector)| restoring.push(*key, vector.clone()));
     restoring.finish()
@@ -94,7 +94,7 @@ fn the_store_says_what_is_there_however_old_the_file_is() {
 fn rows_of_two_files_belong_to_the_newer_one() {
     let folder = Folder::new();
     let (_, rows) = kept(&folder, Metric::Cosine);
-    let mut restoring = Restoring::new(16, Metric::Cosine);
+    let mut restoring = Restoring::new(16, Metric::Cosine, Home::Memory);
     restoring.read(&folder.file(), library()).expect("read");
     restoring.read(&folder.file(), library()).expect("read");
     rows.iter().for_each(|(key, vector)| restoring.push(*key, vector.clone()));
@@ -112,7 +112,7 @@ fn damage_is_found_wherever_it_is() {
     let whole = std::fs::read(folder.file()).expect("readable");
     let read = |bytes: &[u8]| {
         std::fs::write(folder.file(), bytes).expect("writable");
-        Restoring::new(16, Metric::Cosine).read(&folder.file(), library())
+        Restoring::new(16, Metric::Cosine, Home::Memory).read(&folder.file(), library())
     };
     assert!(read(&whole).is_ok());
     let places =
@@ -133,7 +133,9 @@ fn a_file_of_something_else_is_not_taken() {
     let (_, _) = kept(&folder, Metric::Cosine);
     let other = LibraryId::from_bytes([8; 16]);
     let foreign = |result| matches!(result, Err(FileError::Foreign(_)));
-    assert!(foreign(Restoring::new(16, Metric::Cosine).read(&folder.file(), other)));
-    assert!(foreign(Restoring::new(16, Metric::L2).read(&folder.file(), library())));
-    assert!(foreign(Restoring::new(17, Metric::Cosine).read(&folder.file(), library())));
+    assert!(foreign(Restoring::new(16, Metric::Cosine, Home::Memory).read(&folder.file(), other)));
+    assert!(foreign(Restoring::new(16, Metric::L2, Home::Memory).read(&folder.file(), library())));
+    assert!(foreign(
+        Restoring::new(17, Metric::Cosine, Home::Memory).read(&folder.file(), library())
+    ));
 }

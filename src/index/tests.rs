@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::floats_tests::Filing;
 use super::kernels::Kernels;
 use super::*;
 
@@ -154,6 +155,8 @@ proptest! {
         block_rows_max in prop_oneof![Just(1_usize), Just(8), Just(32)],
         k in 1_usize..150,
         distance_max in -0.5_f32..1.5,
+        // After so many steps vectors go to files; 0: never.
+        kept_every in prop_oneof![Just(0_usize), Just(3)],
     ) {
         for metric in METRICS {
             let queries = [
@@ -165,7 +168,8 @@ proptest! {
             let mut index = small_blocks(target.len(), metric, block_rows_max);
             let mut model = Model::new();
             let mut taken = vec![(index.view(), model.clone())];
-            for step in &steps {
+            let mut filing = Filing::new(&[]);
+            for (number, step) in steps.iter().enumerate() {
                 let added: Vec<(RowKey, Vector)> =
                     step.added.iter().map(|(key, row)| (*key, vector(row, metric))).collect();
                 index.update(&step.removed, &added);
@@ -176,6 +180,10 @@ proptest! {
                 taken.push((index.view(), model.clone()));
                 for part in index.view.flat.parts() {
                     prop_assert!(part.block().len() <= block_rows_max);
+                }
+                if kept_every > 0 && number % kept_every == 0 {
+                    index.seal();
+                    filing.keep(&index.view());
                 }
                 // A block may lose half of its rows to the duplicates of its own update, which
                 // are dropped with the next one.
@@ -275,7 +283,7 @@ fn vectors_at_the_edge_of_single_precision_are_searched_exactly() {
                 let block = part.block();
                 all.extend(block.keys().iter().enumerate().map(|(row, key)| Neighbour {
                     row: *key,
-                    distance: probe.distance_to(block.floats_of(row)),
+                    distance: block.with_floats(row, |floats| probe.distance_to(floats)),
                 }));
             }
             all.sort_by(topk::nearer_first);

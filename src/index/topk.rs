@@ -5,7 +5,6 @@ use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::flat::Part;
-use super::kernels::prefetch_floats;
 use super::probe::Probe;
 use super::{Neighbour, RowKey};
 
@@ -148,13 +147,11 @@ impl<'a> Nearest<'a> {
 
     fn make_exact(&mut self, first: usize, end: usize) {
         let parts = self.parts;
-        let floats_of = |candidate: &Candidate| {
-            parts[candidate.part as usize].block().floats_of(candidate.row as usize)
-        };
+        let block_of = |candidate: &Candidate| parts[candidate.part as usize].block();
         // Rows lie anywhere: the next ones are fetched while one is worked on.
         let fetch = |candidate: Option<&Candidate>| {
             if let Some(candidate) = candidate.filter(|candidate| !candidate.is_exact()) {
-                prefetch_floats(floats_of(candidate));
+                block_of(candidate).prefetch_floats(candidate.row as usize);
             }
         };
         let candidates = &mut self.candidates[first..end];
@@ -163,7 +160,8 @@ impl<'a> Nearest<'a> {
             fetch(candidates.get(at + FETCHED_AHEAD));
             let candidate = &mut candidates[at];
             if !candidate.is_exact() {
-                let distance = self.probe.distance_to(floats_of(candidate));
+                let (block, row) = (block_of(candidate), candidate.row as usize);
+                let distance = block.with_floats(row, |floats| self.probe.distance_to(floats));
                 (candidate.lower, candidate.upper) = (distance, distance);
             }
         }

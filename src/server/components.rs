@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::embed::Embedder;
 use crate::embed::batch::BatchingEmbedder;
 use crate::embed::static_model::StaticEmbedder;
-use crate::engine::{Engine, EngineOptions, OpenError};
+use crate::engine::{Engine, EngineOptions, IndexOptions, OpenError};
 use crate::log::embedded::{self, EmbeddedLog, EmbeddedOptions};
 use crate::settings::{Durability, Settings};
 use crate::store::{Store, StoreError};
@@ -74,7 +74,10 @@ pub async fn open_engine(
     let options = EngineOptions {
         limits: settings.limits.clone(),
         embedders: vec![(NewLibrary::DEFAULT_EMBEDDER.to_owned(), Arc::new(batching))],
-        index_folder: Some(settings.data_dir.join("index")),
+        index: Some(IndexOptions {
+            folder: settings.data_dir.join("index"),
+            vectors: settings.index_vectors,
+        }),
         shutdown: shutdown.child_token(),
     };
     Ok(Engine::open(store, Arc::new(log), options).await?)

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
+use super::machine;
 use super::page::PageRequest;
 
 macro_rules! limits {
@@ -166,6 +167,14 @@ limits! {
     /// How often it is looked whether an index wants something done: a graph takes seconds to
     /// build anyway.
     index_look_ms: u64 = 500;
+    /// Rows without a graph whose vectors are worth a file, where vectors are on disk: some 16 MiB of
+    /// 256 numbers each. Fewer stay in memory, so that a library has few files.
+    index_file_rows_min: usize = 16_384;
+    /// Bytes of memory that the indexes of all libraries take together when documents and libraries
+    /// that would be added are refused, while all else goes on; one commit's worth more at most. By
+    /// default three quarters of what the machine, or the container, has: the rest is for the store,
+    /// for searches, and for a graph that is being built.
+    index_memory_bytes_max: usize = machine::memory_bytes() / 4 * 3;
     /// Requests for work on indexes that wait for their turn.
     index_requests_max: usize = 64;
 

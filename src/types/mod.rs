@@ -17,6 +17,7 @@ pub mod filter;
 pub mod id;
 pub mod library;
 pub mod limits;
+mod machine;
 pub mod metadata;
 pub mod page;
 pub mod vector;

@@ -31,6 +31,7 @@ mod libraries;
 mod lifecycle;
 mod limits;
 mod links;
+mod memory;
 mod metrics;
 mod parity;
 mod pressure;

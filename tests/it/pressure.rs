@@ -47,7 +47,7 @@ async fn on_faulty_disk(folder: &Path, disk: &FaultyDisk) -> Server {
     let options = EngineOptions {
         limits: settings.limits.clone(),
         embedders: Vec::new(),
-        index_folder: None,
+        index: None,
         shutdown: shutdown.child_token(),
     };
     let engine = Engine::open(store, Arc::new(log.expect("a log")), options).await;

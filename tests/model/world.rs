@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrwdb::engine::{Engine, EngineOptions};
+use arrwdb::engine::{Engine, EngineOptions, IndexOptions, IndexVectors};
 use arrwdb::log::ChangeLog;
 use arrwdb::log::embedded::{EmbeddedLog, EmbeddedOptions, FaultyDisk, OpenError};
 use arrwdb::log::memory::{Fault, MemoryLog};
@@ -56,7 +56,7 @@ pub fn options() -> EngineOptions {
     EngineOptions {
         limits: limits(),
         embedders: vec![("default".to_owned(), Arc::new(Arithmetic::new()))],
-        index_folder: None,
+        index: None,
         shutdown: CancellationToken::new(),
     }
 }
@@ -163,8 +163,9 @@ impl World {
         .await;
         let applied = store.snapshot().applied().expect("readable").revision;
         let log = self.open_log(applied).await;
-        let index_folder = Some(self.folder.path().join("index"));
-        let options = EngineOptions { index_folder, ..options() };
+        let index =
+            IndexOptions { folder: self.folder.path().join("index"), vectors: IndexVectors::Disk };
+        let options = EngineOptions { index: Some(index), ..options() };
         let engine = Engine::open(store.clone(), Arc::clone(&log), options).await;
         self.open = Some(Open { engine: engine.expect("engine opens"), store, log });
     }
