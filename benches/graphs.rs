@@ -8,13 +8,15 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use arrwdb::embed::{Embedder, Purpose, StaticEmbedder};
 use arrwdb::index::{
-    LibraryIndex, Neighbour, Policy, Progress, Query, RowKey, Rows, Urge, View, Work,
+    Home, LibraryIndex, Neighbour, Policy, Progress, Query, RowKey, RowSource, Rows, Urge, View,
+    Work,
 };
-use arrwdb::types::{IndexType, Metric, Vector};
+use arrwdb::types::{IndexType, LibraryId, Metric, Vector};
 
 #[path = "harness/vectors.rs"]
 #[allow(dead_code, reason = "shared")]
@@ -53,7 +55,7 @@ fn main() {
     let mut index = load(&set.rows);
     builders.install(|| build(&mut index, set.rows.len()));
     let view = index.view();
-    println!("bytes a row: {:.0}", view.bytes() as f64 / set.rows.len() as f64);
+    println!("bytes a row: {:.0}", bytes_a_row(&view));
     one.install(|| {
         by_width(&view, &set.queries);
         by_filter(&view, &set, "no tombstones");
@@ -63,7 +65,38 @@ fn main() {
             gone.chunks(1_000).for_each(|gone| index.update(gone, &[]));
             by_filter(&index.view(), &set, &format!("{percent} % tombstones"));
         }
+        // The first view again, the vectors of which go to files that the system has in its cache.
+        let folder = file_vectors(&view);
+        println!("vectors in files; bytes a row: {:.0}", bytes_a_row(&view));
+        by_width(&view, &set.queries);
+        drop(folder);
     });
+}
+
+fn bytes_a_row(view: &View) -> f64 {
+    view.bytes() as f64 / view.len() as f64
+}
+
+/// Moves the vectors of a view's rows to files.
+fn file_vectors(view: &View) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let home = Home::Disk(Arc::new(NoSource));
+    for (number, keeper) in view.keepers(&[], &home, 1).iter().enumerate() {
+        let path = folder.path().join(number.to_string());
+        let kept = keeper.write(&path, LibraryId::from_bytes([1; 16]), &home);
+        kept.expect("written");
+    }
+    folder
+}
+
+/// Nothing is damaged here.
+#[derive(Debug)]
+struct NoSource;
+
+impl RowSource for NoSource {
+    fn vector(&self, row: RowKey) -> Option<Vector> {
+        panic!("{row:?} could not be read from its file");
+    }
 }
 
 fn setting(name: &str, default: usize) -> usize {

@@ -226,7 +226,7 @@ async fn graphs_are_read_at_a_start_and_a_damaged_one_is_built_again() {
     settled(&http, "l").await;
     eventually("one file", async || {
         let files = files();
-        let whole = files.iter().all(|file| file.extension().is_some_and(|e| e == "graph"));
+        let whole = files.iter().all(|file| file.extension().is_some_and(|e| e == "segment"));
         (files.len() == 1 && whole).then_some(())
     })
     .await;
