@@ -181,11 +181,7 @@ impl RemoteEmbedder {
     /// Connects to nothing yet. `timeout` is that of a call, with all its attempts.
     ///
     /// In words when no client can be made.
-    pub fn new(
-        model: RemoteModel,
-        key: Option<ApiKey>,
-        timeout: Duration,
-    ) -> Result<Self, String> {
+    pub fn new(model: RemoteModel, key: Option<ApiKey>, timeout: Duration) -> Result<Self, String> {
         let headers = key.map(|key| (AUTHORIZATION, key.0));
         let client = Client::builder()
             .default_headers(HeaderMap::from_iter(headers))
@@ -218,7 +214,12 @@ impl RemoteEmbedder {
             let Some(pause) = pause.filter(|pause| Instant::now() + *pause < deadline) else {
                 return Err(EmbedError::Unavailable { reason, retry_after });
             };
-            tracing::debug!(model = self.model.model, reason, ?pause, "the embedder is asked again");
+            tracing::debug!(
+                model = self.model.model,
+                reason,
+                ?pause,
+                "the embedder is asked again"
+            );
             tokio::time::sleep(pause).await;
         }
     }
