@@ -7,6 +7,7 @@ import {
   fromDocumentInput,
   fromEventFilter,
   fromEventType,
+  fromGroupBy,
   fromIndexType,
   fromMetric,
   set,
@@ -16,6 +17,7 @@ import {
   toEvents,
   toEventStatistics,
   toHit,
+  toIndexStatistics,
   toLibrary,
   toLibraryStatistics,
 } from "./convert.js";
@@ -23,6 +25,7 @@ import { fromGrpc, invalid } from "./errors.js";
 import { ConsumerService } from "./gen/arrwdb/v1/consumer_service_pb.js";
 import { DocumentService } from "./gen/arrwdb/v1/document_service_pb.js";
 import { EventService } from "./gen/arrwdb/v1/event_service_pb.js";
+import { IndexService } from "./gen/arrwdb/v1/index_service_pb.js";
 import { LibraryService } from "./gen/arrwdb/v1/library_service_pb.js";
 import { SearchService } from "./gen/arrwdb/v1/search_service_pb.js";
 import { uuidv7 } from "./ids.js";
@@ -34,7 +37,9 @@ import type {
   CallOptions,
   Consumer,
   ConsumerInput,
+  DeletedDocuments,
   Document,
+  DocumentCount,
   DocumentInput,
   DocumentPatch,
   EventFilter,
@@ -42,6 +47,7 @@ import type {
   EventStatistics,
   ExportEnd,
   Hit,
+  IndexStatistics,
   IngestOptions,
   IngestStatus,
   IngestSummary,
@@ -52,6 +58,9 @@ import type {
   Pulled,
   PullOptions,
   ReadOptions,
+  RebuildOptions,
+  Recall,
+  RecallOptions,
   SearchEnd,
   SearchOptions,
   SearchQuery,
@@ -279,6 +288,62 @@ export class Documents {
     const request = { libraryId, documentId, ...expecting(options) };
     return (await this.#caller.once((call) => this.#rpc.deleteDocument(request, call), options)).revision;
   }
+
+  /** Counts the documents and chunks that a filter lets through; all without one. */
+  async count(libraryId: string, options: ReadOptions & { filter?: string | undefined } = {}): Promise<DocumentCount> {
+    const request = { libraryId, filter: options.filter ?? "", ...seeing(options) };
+    const response = await this.#caller.again((call) => this.#rpc.countDocuments(request, call), options);
+    const { numDocuments, numChunks, revision } = response;
+    return { numDocuments: Number(numDocuments), numChunks: Number(numChunks), revision };
+  }
+
+  /**
+   * Deletes every document of which at least one chunk passes a filter (`true`: all). Each deletion
+   * is a change of its own; all are durable when it resolves. Not tried again by itself.
+   */
+  async deleteMany(libraryId: string, filter: string, options: ReadOptions = {}): Promise<DeletedDocuments> {
+    const request = { libraryId, filter, ...seeing(options) };
+    const response = await this.#caller.once((call) => this.#rpc.deleteDocuments(request, call), options);
+    const { numDeleted, numChanged, revision } = response;
+    return { numDeleted: Number(numDeleted), numChanged: Number(numChanged), revision };
+  }
+}
+
+/** The indexes of libraries. The server does by itself what is worth doing: none of this is needed. */
+export class Indexes {
+  readonly #rpc: Rpc<typeof IndexService>;
+  readonly #caller: Caller;
+
+  /** @internal */
+  constructor(transport: Transport, caller: Caller) {
+    this.#rpc = createClient(IndexService, transport);
+    this.#caller = caller;
+  }
+
+  /** What a library's index is made of, and what is being built. */
+  async statistics(libraryId: string, options: ReadOptions = {}): Promise<IndexStatistics> {
+    const request = { libraryId, ...seeing(options) };
+    return toIndexStatistics(await this.#caller.again((call) => this.#rpc.getIndexStatistics(request, call), options));
+  }
+
+  /**
+   * Builds a library's index anew, as another kind if one is given; gives the revision of that when
+   * it is done, which may take longer than a call may unless `timeoutMs` says so: it goes on without
+   * its caller. `failed-precondition` when a graph over these vectors would not find enough. Not
+   * tried again by itself.
+   */
+  async rebuild(libraryId: string, options: RebuildOptions = {}): Promise<bigint> {
+    const request = { libraryId, indexType: fromIndexType(options.indexType) };
+    return (await this.#caller.once((call) => this.#rpc.rebuildIndex(request, call), options)).revision;
+  }
+
+  /**
+   * Merges what a library's index is made of, and gives back the space of deleted rows; otherwise as
+   * `rebuild`.
+   */
+  async optimize(libraryId: string, options: CallOptions = {}): Promise<bigint> {
+    return (await this.#caller.once((call) => this.#rpc.optimizeIndex({ libraryId }, call), options)).revision;
+  }
 }
 
 /** Durable consumers: places in the feed that the server keeps. */
@@ -365,6 +430,7 @@ export class BaseClient {
   readonly libraries: Libraries;
   readonly documents: Documents;
   readonly consumers: Consumers;
+  readonly indexes: Indexes;
   readonly #documents: Rpc<typeof DocumentService>;
   readonly #searches: Rpc<typeof SearchService>;
   readonly #events: Rpc<typeof EventService>;
@@ -383,6 +449,7 @@ export class BaseClient {
     this.libraries = new Libraries(transport, this.#caller);
     this.documents = new Documents(this.#documents, this.#caller);
     this.consumers = new Consumers(transport, this.#caller);
+    this.indexes = new Indexes(transport, this.#caller);
   }
 
   /**
@@ -410,9 +477,10 @@ export class BaseClient {
     documents: Iterable<DocumentInput> | AsyncIterable<DocumentInput>,
     options: IngestOptions = {},
   ): AsyncGenerator<IngestStatus, IngestSummary, undefined> {
-    const read = async (libraryId: string, documentIds: string[], signal: AbortSignal) =>
-      (await this.documents.getMany(libraryId, documentIds, { signal })).documents;
-    return ingest({ wire: this.#wire, read }, libraryId, documents, options);
+    const read = async (libraryId: string, documentIds: string[], options: CallOptions) =>
+      (await this.documents.getMany(libraryId, documentIds, options)).documents;
+    const tail = async (options: CallOptions) => (await this.eventStatistics(options)).tailRevision;
+    return ingest({ wire: this.#wire, read, tail }, libraryId, documents, options);
   }
 
   /** Finds the chunks that are nearest to a text or a vector. */
@@ -451,6 +519,18 @@ export class BaseClient {
         signal,
       ),
     );
+  }
+
+  /**
+   * Measures how much of what is nearest searches find: looks for stored vectors, and compares with
+   * what an exact search finds.
+   */
+  async measureRecall(libraryId: string, options: RecallOptions = {}): Promise<Recall> {
+    const { numQueries, k, ef } = options;
+    const request = { libraryId, ...set({ numQueries, k, ef }), ...seeing(options) };
+    const measured = await this.#caller.again((call) => this.#searches.measureRecall(request, call), options);
+    const { recall, recallMin, searchUs, exactUs, revision } = measured;
+    return { recall, recallMin, numQueries: measured.numQueries, k: measured.k, searchUs, exactUs, revision };
   }
 
   /**
@@ -514,13 +594,13 @@ export class BaseClient {
 }
 
 /** One query. */
-function queryOf({ query, embedding, k, distanceThreshold, filter }: SearchQuery) {
-  return { ...set({ query, k, distanceThreshold, filter }), embedding: Array.from(embedding ?? []) };
+function queryOf({ query, embedding, k, distanceThreshold, filter, ef }: SearchQuery) {
+  return { ...set({ query, k, distanceThreshold, filter, ef }), embedding: Array.from(embedding ?? []) };
 }
 
 /** How all of a request's queries are answered. */
 function howOf(options: SearchOptions) {
-  const { filter = "", includeText, exact = false, ef } = options;
-  return { filter, exact, ...set({ includeText, ef }), ...seeing(options) };
+  const { filter = "", includeText, groupBy, exact = false, ef } = options;
+  return { filter, exact, groupBy: fromGroupBy(groupBy), ...set({ includeText, ef }), ...seeing(options) };
 }
 
