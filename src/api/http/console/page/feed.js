@@ -285,7 +285,8 @@ export function feed(root) {
     const wanted = follower.events.slice(0, ROWS_MAX);
     fillKeyed(list, wanted, (event) => event.id, row);
     list.hidden = wanted.length === 0;
-    empty.hidden = wanted.length > 0 || follower.state === "refused";
+    // Before the first answer nobody knows whether there is anything.
+    empty.hidden = wanted.length > 0 || follower.state === "refused" || follower.cursor === null;
     if (!empty.hidden && empty.children.length === 0) {
       fill(
         empty,
