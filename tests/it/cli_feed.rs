@@ -105,7 +105,7 @@ fn a_reader_that_events_are_lost_to_ends_with_a_status_of_its_own() {
     let folder = tempfile::tempdir().expect("folder");
     let little =
         ["log_piece_bytes_target=1000", "retention_bytes_max=1000", "retention_interval_ms=10"];
-    let flags: Vec<&str> = little.iter().flat_map(|limit| ["--limit", limit]).collect();
+    let flags: Vec<&str> = little.into_iter().flat_map(|limit| ["--limit", limit]).collect();
     let server = Process::start(folder.path(), &flags);
     run(&server, &["library", "create", "l"]).well();
     run(&server, &["consumer", "create", "c", "--cursor", "begin"]).well();
@@ -121,7 +121,7 @@ fn a_reader_that_events_are_lost_to_ends_with_a_status_of_its_own() {
         }
         assert!(start.elapsed() < DEADLINE, "never trimmed: {consumer}");
     }
-    let ahead = format!("{}{}", &first[..16], "00ffffffffffffffffffffff");
+    let ahead = format!("{}00ffffffffffffffffffffff", &first[..16]);
     let foreign = "a".repeat(40);
     for (args, slug) in [
         (&["subscribe", "--cursor", &first][..], "cursor-expired"),

@@ -2,6 +2,7 @@
 
 import { createClient, type Client as Rpc, type Interceptor, type Transport } from "@connectrpc/connect";
 
+import { Caller, expecting, seeing, TIMEOUT_MS } from "./caller.js";
 import { Consumption, type ConsumeOptions } from "./consumption.js";
 import {
   fromDocumentInput,
@@ -17,20 +18,18 @@ import {
   toEvents,
   toEventStatistics,
   toHit,
-  toIndexStatistics,
   toLibrary,
   toLibraryStatistics,
 } from "./convert.js";
-import { fromGrpc, invalid } from "./errors.js";
+import { invalid } from "./errors.js";
 import { ConsumerService } from "./gen/arrwdb/v1/consumer_service_pb.js";
 import { DocumentService } from "./gen/arrwdb/v1/document_service_pb.js";
 import { EventService } from "./gen/arrwdb/v1/event_service_pb.js";
-import { IndexService } from "./gen/arrwdb/v1/index_service_pb.js";
 import { LibraryService } from "./gen/arrwdb/v1/library_service_pb.js";
 import { SearchService } from "./gen/arrwdb/v1/search_service_pb.js";
 import { uuidv7 } from "./ids.js";
+import { Indexes } from "./indexes.js";
 import { ingest, type IngestWire } from "./ingest.js";
-import { persist } from "./retry.js";
 import { Stream, whole } from "./stream.js";
 import { type Subscribed, type SubscribeOptions, Subscription } from "./subscription.js";
 import type {
@@ -47,7 +46,6 @@ import type {
   EventStatistics,
   ExportEnd,
   Hit,
-  IndexStatistics,
   IngestOptions,
   IngestStatus,
   IngestSummary,
@@ -58,7 +56,6 @@ import type {
   Pulled,
   PullOptions,
   ReadOptions,
-  RebuildOptions,
   Recall,
   RecallOptions,
   SearchEnd,
@@ -67,8 +64,6 @@ import type {
   SearchResult,
   WriteOptions,
 } from "./types.js";
-
-const TIMEOUT_MS = 30_000;
 
 /** How to reach a server. */
 export interface ClientOptions {
@@ -111,32 +106,6 @@ export function interceptorsOf(options: ClientOptions): Interceptor[] {
     },
   ];
 }
-
-/** Makes calls: once, or again and again while the server cannot be reached, where that is safe. */
-class Caller {
-  constructor(private readonly timeoutMs: number) {}
-
-  /** For calls that may be made twice: reads, and writes that the server or their ids tell apart. */
-  again<T>(call: (options: { signal?: AbortSignal; timeoutMs: number }) => Promise<T>, options: CallOptions): Promise<T> {
-    const { signal, timeoutMs = this.timeoutMs } = options;
-    return persist((left) => call({ ...set({ signal }), timeoutMs: left }), timeoutMs, signal);
-  }
-
-  /** For all others. */
-  async once<T>(call: (options: { signal?: AbortSignal; timeoutMs: number }) => Promise<T>, options: CallOptions): Promise<T> {
-    const { signal, timeoutMs = this.timeoutMs } = options;
-    try {
-      return await call({ ...set({ signal }), timeoutMs });
-    } catch (thrown) {
-      throw fromGrpc(thrown, signal);
-    }
-  }
-}
-
-/** A read's own field. */
-const seeing = ({ minRevision }: ReadOptions) => set({ minRevision });
-/** A change's own field. */
-const expecting = ({ expectedRevision }: WriteOptions) => set({ expectedRevision });
 
 /** All of a list, page by page. */
 async function* pages<T>(read: (pageToken: string) => Promise<{ items: T[]; nextPageToken: string }>): AsyncGenerator<T, void, undefined> {
@@ -306,43 +275,6 @@ export class Documents {
     const response = await this.#caller.once((call) => this.#rpc.deleteDocuments(request, call), options);
     const { numDeleted, numChanged, revision } = response;
     return { numDeleted: Number(numDeleted), numChanged: Number(numChanged), revision };
-  }
-}
-
-/** The indexes of libraries. The server does by itself what is worth doing: none of this is needed. */
-export class Indexes {
-  readonly #rpc: Rpc<typeof IndexService>;
-  readonly #caller: Caller;
-
-  /** @internal */
-  constructor(transport: Transport, caller: Caller) {
-    this.#rpc = createClient(IndexService, transport);
-    this.#caller = caller;
-  }
-
-  /** What a library's index is made of, and what is being built. */
-  async statistics(libraryId: string, options: ReadOptions = {}): Promise<IndexStatistics> {
-    const request = { libraryId, ...seeing(options) };
-    return toIndexStatistics(await this.#caller.again((call) => this.#rpc.getIndexStatistics(request, call), options));
-  }
-
-  /**
-   * Builds a library's index anew, as another kind if one is given; gives the revision of that when
-   * it is done, which may take longer than a call may unless `timeoutMs` says so: it goes on without
-   * its caller. `failed-precondition` when a graph over these vectors would not find enough. Not
-   * tried again by itself.
-   */
-  async rebuild(libraryId: string, options: RebuildOptions = {}): Promise<bigint> {
-    const request = { libraryId, indexType: fromIndexType(options.indexType) };
-    return (await this.#caller.once((call) => this.#rpc.rebuildIndex(request, call), options)).revision;
-  }
-
-  /**
-   * Merges what a library's index is made of, and gives back the space of deleted rows; otherwise as
-   * `rebuild`.
-   */
-  async optimize(libraryId: string, options: CallOptions = {}): Promise<bigint> {
-    return (await this.#caller.once((call) => this.#rpc.optimizeIndex({ libraryId }, call), options)).revision;
   }
 }
 
