@@ -139,7 +139,7 @@ async fn a_stream_through_a_slow_provider_keeps_its_calls_full() {
 
     let query = json!({"query": "which is 777", "k": 1});
     let (status, found) = nearest(&server, query).await;
-    assert_eq!((status, &found["hits"][0]["document"]["id"]), (200, &json!("d777")), "{found}");
+    assert_eq!((status, &found["results"][0]["document_id"]), (200, &json!("d777")), "{found}");
     server.stop().await;
 }
 
@@ -170,7 +170,7 @@ async fn a_provider_that_is_away_or_lies_fails_texts_and_nothing_else() {
         assert_eq!(status, 503, "{problem}");
         assert_eq!(problem["type"], "urn:arrwdb:error:unavailable");
         let (status, found) = nearest(&server, by_vector()).await;
-        assert_eq!((status, &found["hits"][0]["document"]["id"]), (200, &json!("d900")), "{found}");
+        assert_eq!((status, &found["results"][0]["document_id"]), (200, &json!("d900")), "{found}");
         flag.store(false, Ordering::SeqCst);
     }
     let told = ingest(&server, &[text(1), text(2)]).await;
@@ -196,7 +196,7 @@ async fn a_library_goes_on_where_its_model_moved_to_and_says_when_it_is_not_ther
     assert_eq!(told[0]["error"]["type"], "failed-precondition", "{told:?}");
     assert!(told[0]["error"]["detail"].as_str().is_some_and(|why| why.contains("numbers-3")));
     let (status, found) = nearest(&server, json!({"embedding": [1.0, 0.0, 0.0], "k": 1})).await;
-    assert_eq!((status, &found["hits"][0]["document"]["id"]), (200, &json!("d1")), "{found}");
+    assert_eq!((status, &found["results"][0]["document_id"]), (200, &json!("d1")), "{found}");
     let (status, told) =
         post(&server, "/v1/libraries", &json!({"name": "x", "embedder": "y"})).await;
     assert_eq!(status, 400, "{told}");
