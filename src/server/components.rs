@@ -88,8 +88,10 @@ pub async fn open_engine(
     Ok(Engine::open(store, Arc::new(log), options).await?)
 }
 
+type NamedEmbedders = Vec<(String, Arc<dyn Embedder>)>;
+
 /// The built-in model and the remote ones, by name, each behind its batches.
-fn embedders(settings: &Settings) -> Result<Vec<(String, Arc<dyn Embedder>)>, StartError> {
+fn embedders(settings: &Settings) -> Result<NamedEmbedders, StartError> {
     let limits = &settings.limits;
     let model: Arc<dyn Embedder> = Arc::new(StaticEmbedder::new());
     let batching = BatchingEmbedder::new(&model, limits, StaticEmbedder::calls_in_flight_max());

@@ -257,7 +257,7 @@ impl RemoteEmbedder {
             let vectors = provider::read(self.model.provider, &answer, texts.len());
             return vectors.map(Answer::Vectors).map_err(broken);
         }
-        failed(status, pause, provider::complaint(&answer))
+        failed(status, pause, &provider::complaint(&answer))
     }
 }
 
@@ -275,16 +275,16 @@ impl Embedder for RemoteEmbedder {
         let deadline = Instant::now() + self.timeout;
         let mut vectors = Vec::with_capacity(texts.len());
         // What is refused is asked for in halves: it may have been too much at once, or one text.
-        let mut parts = vec![0..texts.len()];
-        while let Some(part) = parts.pop() {
-            match self.ask(purpose, &texts[part.clone()], deadline).await? {
+        let mut parts = vec![(0, texts.as_slice())];
+        while let Some((first, part)) = parts.pop() {
+            match self.ask(purpose, part, deadline).await? {
                 Answer::Vectors(some) => vectors.extend(some),
                 Answer::Refused(reason) if part.len() <= 1 => {
-                    return Err(EmbedError::Text { index: part.start, reason });
+                    return Err(EmbedError::Text { index: first, reason });
                 }
                 Answer::Refused(_) => {
-                    let middle = part.start + part.len() / 2;
-                    parts.extend([middle..part.end, part.start..middle]);
+                    let (one, other) = part.split_at(part.len() / 2);
+                    parts.extend([(first + one.len(), other), (first, one)]);
                 }
             }
         }
@@ -296,9 +296,9 @@ impl Embedder for RemoteEmbedder {
 fn failed(
     status: StatusCode,
     retry_after: Option<Duration>,
-    complaint: String,
+    complaint: &str,
 ) -> Result<Answer, Failure> {
-    let told = match complaint.as_str() {
+    let told = match complaint {
         "" => format!("HTTP {status}"),
         _ => format!("HTTP {status}: {complaint}"),
     };
