@@ -35,6 +35,7 @@ mod memory;
 mod metrics;
 mod parity;
 mod pressure;
+mod providers;
 mod rawhttp;
 mod recovery;
 mod retention;
