@@ -79,6 +79,9 @@ limits! {
     hits_default: usize = 10;
     /// Queries in one search request: they share a pass over memory.
     queries_per_search_max: usize = 100;
+    /// Different words of a query that a text search looks at, its first ones: each costs a look
+    /// into every block, and the default model stops reading after about as many.
+    query_terms_max: usize = 256;
     /// Searches under way or waiting for the pool; one more is told to slow down.
     searches_waiting_max: usize = 1_024;
 
