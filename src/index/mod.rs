@@ -41,16 +41,8 @@ pub use self::restore::{Keeper, Restoring};
 pub use self::rows::Rows;
 pub use self::tend::{Built, Outworn, Segment, Task, Work};
 pub use self::view::View;
+pub use crate::types::RowKey;
 use crate::types::{Metric, Vector};
-
-/// Where a vector belongs: a document's key and the chunk's slot in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RowKey {
-    /// The document's key: the revision that created it.
-    pub document: u64,
-    /// The chunk's slot in its document.
-    pub slot: u32,
-}
 
 /// One query of a search.
 #[derive(Debug, Clone, Copy)]

@@ -85,6 +85,9 @@ limits! {
     recall_queries_default: usize = 100;
     /// The same at most: each is an exact search, some seconds together in a library of a million.
     recall_queries_max: usize = 1_000;
+    /// Different words of a query that a text search looks at, its first ones: each costs a look
+    /// into every block, and the default model stops reading after about as many.
+    query_terms_max: usize = 256;
     /// Searches under way or waiting for the pool; one more is told to slow down.
     searches_waiting_max: usize = 1_024;
 

@@ -19,6 +19,7 @@ pub mod library;
 pub mod limits;
 pub mod metadata;
 pub mod page;
+pub mod row;
 pub mod vector;
 
 pub use change::{BatchCounts, BatchFailure, Change, ChangeHead, ChangeKind};
@@ -41,4 +42,5 @@ pub use library::{
 pub use limits::Limits;
 pub use metadata::Metadata;
 pub use page::{Page, PageRequest};
+pub use row::RowKey;
 pub use vector::Vector;
