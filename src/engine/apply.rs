@@ -11,12 +11,15 @@ use super::requests::Requests;
 use super::shelf::Shelf;
 use super::state::{LibraryState, Published};
 use super::tend::{Deed, Tended};
+use super::terms::{self, ReadTerms};
 use super::touched::Touched;
 use crate::index::{LibraryIndex, Restoring, RowKey};
 use crate::log::LogBounds;
 use crate::store::{
-    Applied, DocumentKey, OpenBatch, Store, StoreBatch, StoreError, StoredDocument, VectorScan,
+    Applied, DocumentKey, OpenBatch, Store, StoreBatch, StoreError, StoreSnapshot, StoredDocument,
+    VectorScan,
 };
+use crate::text::{RowTerms, TextIndex, TextView};
 use crate::types::{
     Change, ChangeHead, ChangeKind, ChunkBody, ChunkHead, Library, LibraryCounts, LibraryId,
     Limits, Revision, Vector,
@@ -27,9 +30,30 @@ use crate::types::{
 #[derive(Debug)]
 pub(super) struct Fold {
     store: Store,
-    indexes: HashMap<LibraryId, LibraryIndex>,
+    indexes: HashMap<LibraryId, Indexes>,
     requests: Requests,
     state: Arc<Published>,
+}
+
+/// What finds the chunks of one library.
+#[derive(Debug)]
+struct Indexes {
+    vectors: LibraryIndex,
+    /// `None` where the library has no texts to be found by.
+    texts: Option<TextIndex>,
+}
+
+impl Indexes {
+    fn new(library: &Library) -> Self {
+        Self {
+            vectors: LibraryIndex::new(library.dimension as usize, library.metric),
+            texts: terms::has_texts(library).then(TextIndex::new),
+        }
+    }
+
+    fn text_view(&self) -> Arc<TextView> {
+        self.texts.as_ref().map_or_else(Arc::default, TextIndex::view)
+    }
 }
 
 impl Fold {
@@ -51,8 +75,13 @@ impl Fold {
         for library in snapshot.libraries()? {
             let mut restoring = Restoring::new(library.dimension as usize, library.metric);
             let files = shelf.as_ref().map(|shelf| shelf.read(library.id, &mut restoring));
-            let (index, counts) = load_index(restoring, snapshot.vectors(library.id))?;
-            let view = index.view();
+            let (vectors, counts) = load_index(restoring, snapshot.vectors(library.id))?;
+            let mut texts = terms::has_texts(&library).then(TextIndex::new);
+            if let Some(texts) = &mut texts {
+                terms::load_texts(texts, &snapshot, library.id, Revision::ZERO)?;
+            }
+            let index = Indexes { vectors, texts };
+            let (view, text) = (index.vectors.view(), index.text_view());
             if let Some(shelf) = &mut shelf {
                 shelf.note(library.id, &view, files.unwrap_or_default());
             }
@@ -60,7 +89,7 @@ impl Fold {
             state.names.insert(library.name.clone(), library.id);
             let touched = Touched::since(state.applied.revision);
             let id = library.id;
-            let library = LibraryState { library, counts, view, touched };
+            let library = LibraryState { library, counts, view, text, touched };
             state.libraries.insert(id, Arc::new(library));
         }
         if let Some(shelf) = shelf {
@@ -91,7 +120,13 @@ impl Fold {
 
     /// Applies changes in order, all together: store first, then the indexes, then a new state,
     /// which the caller publishes. After an error nothing may be applied any more.
-    pub(super) fn apply(&mut self, changes: &[Change]) -> Result<Arc<Published>, StoreError> {
+    ///
+    /// `read`: what was read of the texts of each change; where it lacks, they are read here.
+    pub(super) fn apply(
+        &mut self,
+        changes: &[Change],
+        read: Vec<ReadTerms>,
+    ) -> Result<Arc<Published>, StoreError> {
         let Some(last) = changes.last() else { return Ok(Arc::clone(&self.state)) };
         let mut batch = self.store.batch();
         let mut next = Next::after(&self.state);
@@ -108,14 +143,15 @@ impl Fold {
         batch.put_applied(applied);
         batch.commit()?;
 
-        self.index(changes);
-        self.state = Arc::new(next.finish(applied, &self.store, &self.indexes));
+        let snapshot = self.store.snapshot();
+        self.index(changes, read, &snapshot)?;
+        self.state = Arc::new(next.finish(applied, snapshot, &self.indexes));
         Ok(Arc::clone(&self.state))
     }
 
     /// Changes how a library's rows are indexed; `None` when the library is gone.
     pub(super) fn tend(&mut self, id: LibraryId, deed: Deed) -> Option<Tended> {
-        let index = self.indexes.get_mut(&id)?;
+        let index = &mut self.indexes.get_mut(&id)?.vectors;
         let library = self.state.libraries.get(&id)?;
         let done = match deed {
             Deed::Seal => {
@@ -133,14 +169,19 @@ impl Fold {
     }
 
     /// Brings the indexes up to date. Additions that follow each other go in together.
-    fn index(&mut self, changes: &[Change]) {
+    fn index(
+        &mut self,
+        changes: &[Change],
+        read: Vec<ReadTerms>,
+        snapshot: &StoreSnapshot,
+    ) -> Result<(), StoreError> {
         let mut rows = Rows::default();
-        for change in changes {
+        let read = read.into_iter().chain(std::iter::repeat_with(Vec::new));
+        for (change, read) in changes.iter().zip(read) {
             let head = &change.head;
             match &head.kind {
                 ChangeKind::LibraryCreated { library } => {
-                    let index = LibraryIndex::new(library.dimension as usize, library.metric);
-                    self.indexes.insert(library.id, index);
+                    self.indexes.insert(library.id, Indexes::new(library));
                 }
                 ChangeKind::LibraryDeleted { .. } => {
                     self.indexes.remove(&head.library_id);
@@ -153,6 +194,10 @@ impl Fold {
                         rows.flush(&mut self.indexes);
                     }
                     rows.push(head, of.created_revision, &change.bodies);
+                    let indexes = self.indexes.get(&head.library_id);
+                    if indexes.is_some_and(|indexes| indexes.texts.is_some()) {
+                        rows.texts.extend(terms::rows_written(change, read, snapshot)?);
+                    }
                 }
                 ChangeKind::LibraryUpdated { .. }
                 | ChangeKind::BatchStarted
@@ -163,15 +208,18 @@ impl Fold {
             }
         }
         rows.flush(&mut self.indexes);
+        Ok(())
     }
 }
 
-/// Rows of one library that go into its index together: removals first, then additions.
+/// Rows of one library that go into its indexes together: removals first, then additions.
 #[derive(Default)]
 struct Rows {
     library: Option<LibraryId>,
     removed: Vec<RowKey>,
     added: Vec<(RowKey, Vector)>,
+    /// Added to the text index, or replaced there.
+    texts: Vec<(RowKey, RowTerms)>,
 }
 
 impl Rows {
@@ -183,13 +231,17 @@ impl Rows {
         self.added.extend(added.map(|(chunk, body)| (row(chunk), body.vector.clone())));
     }
 
-    fn flush(&mut self, indexes: &mut HashMap<LibraryId, LibraryIndex>) {
+    fn flush(&mut self, indexes: &mut HashMap<LibraryId, Indexes>) {
         let index = self.library.take().and_then(|library| indexes.get_mut(&library));
         if let Some(index) = index {
-            index.update(&self.removed, &self.added);
+            index.vectors.update(&self.removed, &self.added);
+            if let Some(texts) = &mut index.texts {
+                texts.update(&self.removed, &self.texts);
+            }
         }
         self.removed.clear();
         self.added.clear();
+        self.texts.clear();
     }
 }
 
@@ -368,23 +420,19 @@ impl Next {
     fn finish(
         mut self,
         applied: Applied,
-        store: &Store,
-        indexes: &HashMap<LibraryId, LibraryIndex>,
+        snapshot: StoreSnapshot,
+        indexes: &HashMap<LibraryId, Indexes>,
     ) -> Published {
         for id in self.gone {
             self.libraries.remove(&id);
         }
         for (id, NextLibrary { library, counts, touched }) in self.touched {
             if let Some(index) = indexes.get(&id) {
-                let state = LibraryState { library, counts, view: index.view(), touched };
+                let (view, text) = (index.vectors.view(), index.text_view());
+                let state = LibraryState { library, counts, view, text, touched };
                 self.libraries.insert(id, Arc::new(state));
             }
         }
-        Published {
-            applied,
-            snapshot: store.snapshot(),
-            libraries: self.libraries,
-            names: self.names,
-        }
+        Published { applied, snapshot, libraries: self.libraries, names: self.names }
     }
 }

@@ -19,8 +19,10 @@ pub mod library;
 mod matches;
 pub mod matching;
 mod metrics;
+pub mod mode;
 mod past;
 mod purge;
+mod ranking;
 pub mod recall;
 mod recover;
 mod requests;
@@ -37,6 +39,7 @@ mod split;
 mod state;
 mod subscription;
 mod tend;
+mod terms;
 mod touched;
 mod writer;
 

@@ -179,7 +179,7 @@ async fn replay(mut fold: Fold, log: &dyn ChangeLog) -> Result<Fold, OpenError> 
             break;
         }
         tracing::info!(from = %applied, changes = changes.len(), "applying the log");
-        fold = tokio::task::spawn_blocking(move || fold.apply(&changes).map(|_| fold))
+        fold = tokio::task::spawn_blocking(move || fold.apply(&changes, Vec::new()).map(|_| fold))
             .await
             .map_err(|error| OpenError::Thread(error.to_string()))??;
     }

@@ -25,6 +25,7 @@ mod feed_verify;
 mod grpc_docs;
 mod grpc_wire;
 mod harness;
+mod hybrid;
 mod index;
 mod ledger;
 mod libraries;

@@ -50,8 +50,10 @@ from ..values import (
     OnConflict,
     PulledEvents,
     Recall,
+    SearchMode,
     SearchQuery,
     SearchResults,
+    SearchWeights,
     SnapshotItem,
 )
 from .ingesting import Documents, ingest
@@ -486,6 +488,9 @@ class AsyncClient:
         *,
         embedding: Iterable[float] | None = None,
         k: int | None = None,
+        mode: SearchMode | None = None,
+        weights: SearchWeights | None = None,
+        explain: bool = False,
         distance_threshold: float | None = None,
         filter: str = "",
         include_text: bool | None = None,
@@ -494,8 +499,12 @@ class AsyncClient:
         min_revision: int | None = None,
         timeout: float | None = None,
     ) -> SearchResults:
-        """Finds the `k` chunks (10 when not given, at most 1 000) nearest to a text or a vector,
-        of those of which the `filter` is true, if there is one."""
+        """Finds the `k` chunks (10 when not given, at most 1 000) that fit a text best or are
+        nearest to a vector, of those of which the `filter` is true, if there is one.
+
+        A text is found by vectors and words together unless `mode` says otherwise or there is a
+        `distance_threshold`, which ranks by vectors. `explain` says how hits came to their ranks.
+        """
         request = search_service_pb2.SearchRequest(
             library_id=library,
             query=query,
@@ -506,6 +515,9 @@ class AsyncClient:
             include_text=include_text,
             exact=exact,
             ef=ef,
+            mode=_convert.mode_to_pb(mode),
+            weights=_convert.weights_to_pb(weights),
+            explain=explain,
             min_revision=min_revision,
         )
         reply = await self._call(self._stubs.searches.Search, request, timeout)
@@ -517,6 +529,9 @@ class AsyncClient:
         queries: Iterable[SearchQuery | str],
         *,
         k: int | None = None,
+        mode: SearchMode | None = None,
+        weights: SearchWeights | None = None,
+        explain: bool = False,
         distance_threshold: float | None = None,
         filter: str = "",
         include_text: bool | None = None,
@@ -526,7 +541,7 @@ class AsyncClient:
         timeout: float | None = None,
     ) -> list[SearchResults]:
         """Answers several queries, at most 100, at one revision, in their order. `k`,
-        `distance_threshold` and `filter` are of those that say nothing else."""
+        `mode`, `weights`, `distance_threshold` and `filter` are of those that say nothing else."""
         request = search_service_pb2.SearchRequest(
             library_id=library,
             queries=[_convert.query_to_pb(query) for query in queries],
@@ -536,6 +551,9 @@ class AsyncClient:
             include_text=include_text,
             exact=exact,
             ef=ef,
+            mode=_convert.mode_to_pb(mode),
+            weights=_convert.weights_to_pb(weights),
+            explain=explain,
             min_revision=min_revision,
         )
         reply = await self._call(self._stubs.searches.Search, request, timeout)
@@ -548,6 +566,9 @@ class AsyncClient:
         *,
         embedding: Iterable[float] | None = None,
         k: int | None = None,
+        mode: SearchMode | None = None,
+        weights: SearchWeights | None = None,
+        explain: bool = False,
         distance_threshold: float | None = None,
         filter: str = "",
         include_text: bool | None = None,
@@ -567,6 +588,9 @@ class AsyncClient:
             include_text=include_text,
             exact=exact,
             ef=ef,
+            mode=_convert.mode_to_pb(mode),
+            weights=_convert.weights_to_pb(weights),
+            explain=explain,
             min_revision=min_revision,
         )
         return AsyncHitStream(

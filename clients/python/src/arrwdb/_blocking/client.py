@@ -51,8 +51,10 @@ from ..values import (
     OnConflict,
     PulledEvents,
     Recall,
+    SearchMode,
     SearchQuery,
     SearchResults,
+    SearchWeights,
     SnapshotItem,
 )
 from .ingesting import Documents, ingest
@@ -487,6 +489,9 @@ class Client:
         *,
         embedding: Iterable[float] | None = None,
         k: int | None = None,
+        mode: SearchMode | None = None,
+        weights: SearchWeights | None = None,
+        explain: bool = False,
         distance_threshold: float | None = None,
         filter: str = "",
         include_text: bool | None = None,
@@ -495,8 +500,12 @@ class Client:
         min_revision: int | None = None,
         timeout: float | None = None,
     ) -> SearchResults:
-        """Finds the `k` chunks (10 when not given, at most 1 000) nearest to a text or a vector,
-        of those of which the `filter` is true, if there is one."""
+        """Finds the `k` chunks (10 when not given, at most 1 000) that fit a text best or are
+        nearest to a vector, of those of which the `filter` is true, if there is one.
+
+        A text is found by vectors and words together unless `mode` says otherwise or there is a
+        `distance_threshold`, which ranks by vectors. `explain` says how hits came to their ranks.
+        """
         request = search_service_pb2.SearchRequest(
             library_id=library,
             query=query,
@@ -507,6 +516,9 @@ class Client:
             include_text=include_text,
             exact=exact,
             ef=ef,
+            mode=_convert.mode_to_pb(mode),
+            weights=_convert.weights_to_pb(weights),
+            explain=explain,
             min_revision=min_revision,
         )
         reply = self._call(self._stubs.searches.Search, request, timeout)
@@ -518,6 +530,9 @@ class Client:
         queries: Iterable[SearchQuery | str],
         *,
         k: int | None = None,
+        mode: SearchMode | None = None,
+        weights: SearchWeights | None = None,
+        explain: bool = False,
         distance_threshold: float | None = None,
         filter: str = "",
         include_text: bool | None = None,
@@ -527,7 +542,7 @@ class Client:
         timeout: float | None = None,
     ) -> list[SearchResults]:
         """Answers several queries, at most 100, at one revision, in their order. `k`,
-        `distance_threshold` and `filter` are of those that say nothing else."""
+        `mode`, `weights`, `distance_threshold` and `filter` are of those that say nothing else."""
         request = search_service_pb2.SearchRequest(
             library_id=library,
             queries=[_convert.query_to_pb(query) for query in queries],
@@ -537,6 +552,9 @@ class Client:
             include_text=include_text,
             exact=exact,
             ef=ef,
+            mode=_convert.mode_to_pb(mode),
+            weights=_convert.weights_to_pb(weights),
+            explain=explain,
             min_revision=min_revision,
         )
         reply = self._call(self._stubs.searches.Search, request, timeout)
@@ -549,6 +567,9 @@ class Client:
         *,
         embedding: Iterable[float] | None = None,
         k: int | None = None,
+        mode: SearchMode | None = None,
+        weights: SearchWeights | None = None,
+        explain: bool = False,
         distance_threshold: float | None = None,
         filter: str = "",
         include_text: bool | None = None,
@@ -568,6 +589,9 @@ class Client:
             include_text=include_text,
             exact=exact,
             ef=ef,
+            mode=_convert.mode_to_pb(mode),
+            weights=_convert.weights_to_pb(weights),
+            explain=explain,
             min_revision=min_revision,
         )
         return HitStream(
