@@ -78,7 +78,13 @@ impl Fold {
             let (vectors, counts) = load_index(restoring, snapshot.vectors(library.id))?;
             let mut texts = terms::has_texts(&library).then(TextIndex::new);
             if let Some(texts) = &mut texts {
-                terms::load_texts(texts, &snapshot, library.id, Revision::ZERO)?;
+                match &mut shelf {
+                    Some(shelf) => {
+                        let applied = state.applied.revision;
+                        *texts = shelf.texts.load(&snapshot, library.id, applied)?;
+                    }
+                    None => terms::load_texts(texts, &snapshot, library.id)?,
+                }
             }
             let index = Indexes { vectors, texts };
             let (view, text) = (index.vectors.view(), index.text_view());

@@ -40,6 +40,7 @@ mod state;
 mod subscription;
 mod tend;
 mod terms;
+mod text_shelf;
 mod touched;
 mod writer;
 
@@ -73,7 +74,7 @@ pub struct EngineOptions {
     pub limits: Limits,
     /// The embedders that libraries can be made with, by configured name; `default` is one.
     pub embedders: Vec<(String, Arc<dyn Embedder>)>,
-    /// Where graphs are kept on disk; `None`: they are built anew after each start.
+    /// Where graphs and text indexes are kept on disk; `None`: they are made anew after each start.
     pub index_folder: Option<PathBuf>,
     /// Cancelled when the server begins to shut down.
     pub shutdown: CancellationToken,

@@ -152,12 +152,12 @@ impl Engine {
     }
 }
 
-/// Graphs can be built again, so the server starts without the folder too.
+/// All of it can be made again, so the server starts without the folder too.
 fn open_shelf(folder: &Path) -> Option<Shelf> {
     let shelf = Shelf::open(folder.to_owned());
     shelf
         .inspect_err(|error| {
-            tracing::error!(folder = %folder.display(), %error, "graphs are not kept on disk");
+            tracing::error!(folder = %folder.display(), %error, "graphs and text indexes are not kept on disk");
         })
         .ok()
 }

@@ -1,4 +1,4 @@
-//! Where graphs are kept on disk: hides which file is of which graph.
+//! Where graphs, and text indexes, are kept on disk: hides which file is of which graph.
 //!
 //! A file for each graph, written once when the graph is there and removed when it is gone. A new
 //! one is whole before the old ones go; what a crash leaves besides is found at the next start to
@@ -8,17 +8,24 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::oneshot;
+
+use super::state::Published;
+use super::text_shelf::TextShelf;
 use crate::index::{FileError, Restoring, View};
 use crate::types::LibraryId;
 
-/// The folder with the graphs of all libraries.
+/// The folder with the graphs and text indexes of all libraries.
 #[derive(Debug)]
 pub(super) struct Shelf {
     folder: PathBuf,
     /// No file has this number or a higher one.
     next: u64,
     files: HashMap<LibraryId, Vec<Kept>>,
+    pub(super) texts: TextShelf,
 }
 
 #[derive(Debug)]
@@ -29,6 +36,8 @@ struct Kept {
 }
 
 const EXTENSION: &str = "graph";
+/// The folder of text indexes within.
+const TEXTS: &str = "text";
 
 impl Shelf {
     /// Opens or makes the folder; removes files that were not finished.
@@ -43,7 +52,8 @@ impl Shelf {
                 None => {}
             }
         }
-        Ok(Self { folder, next, files: HashMap::new() })
+        let texts = TextShelf::open(folder.join(TEXTS))?;
+        Ok(Self { folder, next, files: HashMap::new(), texts })
     }
 
     /// Reads what there is of a library; gives the files that were read, in their order. One that
@@ -109,12 +119,77 @@ impl Shelf {
     /// Removes the files of libraries that are not there.
     pub(super) fn retain(&mut self, is_there: impl Fn(LibraryId) -> bool) {
         self.files.retain(|library, _| is_there(*library));
+        self.texts.retain(&is_there);
         for path in paths_in(&self.folder).unwrap_or_default() {
             if number_of(&path).is_some_and(|(library, _)| !is_there(library)) {
                 remove(&path);
             }
         }
     }
+}
+
+/// Brings the files of graphs up to date with the graphs. `kept`: the serials of those that
+/// were on the shelf when it was looked at last.
+pub(super) async fn keep_graphs(
+    mut shelf: Shelf,
+    state: &Published,
+    kept: &mut HashMap<LibraryId, Vec<u64>>,
+) -> Option<Shelf> {
+    if kept.keys().any(|library| !state.libraries.contains_key(library)) {
+        kept.retain(|library, _| state.libraries.contains_key(library));
+        shelf.retain(|library| state.libraries.contains_key(&library));
+    }
+    for (id, library) in &state.libraries {
+        let serials = library.view.graph_serials();
+        if kept.get(id).map_or(serials.is_empty(), |kept| *kept == serials) {
+            continue;
+        }
+        let (id, view) = (*id, Arc::clone(&library.view));
+        kept.insert(id, serials);
+        let write = move || {
+            let done = shelf.keep(id, &view);
+            (shelf, done)
+        };
+        // A panic loses the shelf and with it the files, not the graphs.
+        let (back, done) = tokio::task::spawn_blocking(write).await.ok()?;
+        shelf = back;
+        if let Err(error) = done {
+            let library = library.library.name.as_str();
+            tracing::error!(library, %error, "a graph was not kept: it will be built again");
+        }
+    }
+    Some(shelf)
+}
+
+/// Writes the text indexes that changed, of those that were not written for so long. On this
+/// pool, whose threads wait while others have work; neither searches nor the writer wait.
+pub(super) async fn keep_texts(
+    mut shelf: Shelf,
+    state: &Published,
+    pool: &rayon::ThreadPool,
+    age: Duration,
+) -> Option<Shelf> {
+    shelf.texts.forget_gone(|library| state.libraries.contains_key(&library));
+    for (id, library) in &state.libraries {
+        let (id, view) = (*id, Arc::clone(&library.text));
+        if !shelf.texts.wants(id, &view, age) {
+            continue;
+        }
+        let (done, written) = oneshot::channel();
+        let applied = state.applied.revision;
+        pool.spawn(move || {
+            let result = shelf.texts.keep(id, &view, applied);
+            let _ = done.send((shelf, result));
+        });
+        // A panic loses the shelf and with it the files, not the indexes.
+        let (back, result) = written.await.ok()?;
+        shelf = back;
+        if let Err(error) = result {
+            let library = library.library.name.as_str();
+            tracing::error!(library, %error, "a text index was not kept: texts are read again");
+        }
+    }
+    Some(shelf)
 }
 
 fn paths_in(folder: &Path) -> io::Result<Vec<PathBuf>> {

@@ -5,6 +5,9 @@
 //! threads that wait while others have work; what changes an index is done by the writer, between
 //! two commits. Searches go on meanwhile, on the state that there is.
 //!
+//! It also keeps on disk what a start would else make again: graphs, and from time to time text
+//! indexes, and these once more at the end.
+//!
 //! All of it is this node's own business: nothing is logged but that a user's work is done.
 
 use std::collections::HashMap;
@@ -16,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use super::library::revision_written;
-use super::shelf::Shelf;
+use super::shelf::{Shelf, keep_graphs, keep_texts};
 use super::state::{LibraryState, Published};
 use super::writer::Command;
 use crate::index::{BuildError, Built, Outworn, Policy, Progress, Task, Urge, View, Work};
@@ -178,6 +181,7 @@ pub(super) fn start(
     };
     let settle = Duration::from_millis(limits.index_settle_ms);
     let look_interval = Duration::from_millis(limits.index_look_ms);
+    let text_age = Duration::from_millis(limits.text_keep_interval_ms);
     let Start { mut requests, building, pool } = start;
     let pool = Arc::new(pool);
     engine.inner.tasks.spawn(async move {
@@ -200,8 +204,12 @@ pub(super) fn start(
                 building: &building,
                 life: &life,
             };
+            let state = round.engine.inner.published.load_full();
             if let Some(wanted) = shelf.take() {
-                shelf = round.keep(wanted, &mut kept).await;
+                shelf = keep_graphs(wanted, &state, &mut kept).await;
+            }
+            if let Some(wanted) = shelf.take() {
+                shelf = keep_texts(wanted, &state, &pool, text_age).await;
             }
             match request {
                 Some(request) => round.serve(request).await,
@@ -209,6 +217,11 @@ pub(super) fn start(
             }
             // Where something was done there may be more.
             wait = if last.is_some() { Duration::ZERO } else { look_interval };
+        }
+        // What came since it was written last would be read again at the next start.
+        if let (Some(inner), Some(shelf)) = (inner.upgrade(), shelf) {
+            let state = inner.published.load_full();
+            keep_texts(shelf, &state, &pool, Duration::ZERO).await;
         }
     });
 }
@@ -290,40 +303,6 @@ impl Round<'_> {
             return Some(*id);
         }
         None
-    }
-
-    /// Brings the files of graphs up to date with the graphs. `kept`: the serials of those that
-    /// were on the shelf when it was looked at last.
-    async fn keep(
-        &self,
-        mut shelf: Shelf,
-        kept: &mut HashMap<LibraryId, Vec<u64>>,
-    ) -> Option<Shelf> {
-        let state = self.engine.inner.published.load_full();
-        if kept.keys().any(|library| !state.libraries.contains_key(library)) {
-            kept.retain(|library, _| state.libraries.contains_key(library));
-            shelf.retain(|library| state.libraries.contains_key(&library));
-        }
-        for (id, library) in &state.libraries {
-            let serials = library.view.graph_serials();
-            if kept.get(id).map_or(serials.is_empty(), |kept| *kept == serials) {
-                continue;
-            }
-            let (id, view) = (*id, Arc::clone(&library.view));
-            kept.insert(id, serials);
-            let write = move || {
-                let done = shelf.keep(id, &view);
-                (shelf, done)
-            };
-            // A panic loses the shelf and with it the files, not the graphs.
-            let (back, done) = tokio::task::spawn_blocking(write).await.ok()?;
-            shelf = back;
-            if let Err(error) = done {
-                let library = library.library.name.as_str();
-                tracing::error!(library, %error, "a graph was not kept: it will be built again");
-            }
-        }
-        Some(shelf)
     }
 
     /// What the policy says comes first; `None` when that is nothing.

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::grpc_wire::Grpc;
-use crate::harness::{Process, Server};
+use crate::harness::{Process, Server, eventually};
 use crate::wire::{Http, Wire, ndjson, text};
 
 /// Texts whose words are their own.
@@ -249,4 +249,96 @@ async fn words_are_found_after_a_kill() {
     let (server, http) = run(folder.path()).await;
     assert_eq!(answers(&http).await, before);
     kill(server).await;
+}
+
+fn text_files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let libraries = std::fs::read_dir(folder.join("index/text")).expect("a folder");
+    let files = |library: std::fs::DirEntry| {
+        let files = std::fs::read_dir(library.path()).expect("a folder");
+        files.map(|file| file.expect("an entry").path())
+    };
+    let mut all: Vec<_> = libraries.flat_map(|library| files(library.expect("an entry"))).collect();
+    all.sort();
+    all
+}
+
+fn is_named(path: &Path, name: &str) -> bool {
+    path.file_name().is_some_and(|of| of.to_string_lossy().ends_with(name))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_text_indexes_are_used_brought_up_to_date_and_replaced_when_damaged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Kept at the end, and not while it runs.
+    let server = Server::open(folder.path(), |_| {}).await;
+    let http = Http::of(&server);
+    fill(&http).await;
+    write_more(&http, 0).await;
+    server.stop().await;
+    let files = text_files(folder.path());
+    assert!(files.iter().any(|file| is_named(file, "manifest")), "{files:?}");
+    assert!(files.iter().any(|file| is_named(file, ".block")), "{files:?}");
+
+    // A kill keeps nothing of what came since: it is read from the store.
+    let (server, http) = run(folder.path()).await;
+    write_more(&http, 200).await;
+    http.delete_document("l", "heron", None).await.expect("deleted");
+    http.update_document("l", "otter", json!({"title": "Renamed"}), None).await.expect("changed");
+    let before = answers(&http).await;
+    kill(server).await;
+    assert_eq!(text_files(folder.path()), files, "nothing was kept meanwhile");
+    let server = Server::open(folder.path(), |_| {}).await;
+    assert_eq!(answers(&Http::of(&server)).await, before);
+    server.stop().await;
+
+    // Whatever is damaged or missing, the answers are the same.
+    for damage in ["flip", "cut", "remove", "manifest"] {
+        let files = text_files(folder.path());
+        let wanted = if damage == "manifest" { "manifest" } else { ".block" };
+        let file = files.iter().find(|file| is_named(file, wanted)).expect("is kept");
+        let mut bytes = std::fs::read(file).expect("readable");
+        let middle = bytes.len() / 2;
+        match damage {
+            "flip" | "manifest" => {
+                bytes[middle] ^= 1;
+                std::fs::write(file, &bytes).expect("written");
+            }
+            "cut" => std::fs::write(file, &bytes[..middle]).expect("written"),
+            _ => std::fs::remove_file(file).expect("removed"),
+        }
+        let server = Server::open(folder.path(), |_| {}).await;
+        assert_eq!(answers(&Http::of(&server)).await, before, "{damage}");
+        server.stop().await;
+    }
+    // A library's files go with it.
+    let server = Server::open(folder.path(), |settings| settings.limits.index_look_ms = 10).await;
+    let http = Http::of(&server);
+    http.delete_library("l", None).await.expect("deleted");
+    server.stop().await;
+    let server = Server::open(folder.path(), |_| {}).await;
+    assert_eq!(text_files(folder.path()), Vec::<std::path::PathBuf>::new());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_index_is_kept_while_the_server_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::open(folder.path(), |settings| {
+        settings.limits.index_look_ms = 10;
+        settings.limits.text_keep_interval_ms = 10;
+    })
+    .await;
+    let http = Http::of(&server);
+    fill(&http).await;
+    eventually("a manifest", async || {
+        let files = text_files(folder.path());
+        files.iter().any(|file| is_named(file, "manifest")).then_some(())
+    })
+    .await;
+    write_more(&http, 0).await;
+    let before = answers(&http).await;
+    server.stop().await;
+    let server = Server::open(folder.path(), |_| {}).await;
+    assert_eq!(answers(&Http::of(&server)).await, before);
+    server.stop().await;
 }
