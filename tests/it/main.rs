@@ -4,6 +4,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test panics at whatever it does not expect")]
 
 mod cli;
+mod cli_eval;
 mod cli_feed;
 mod cli_ingest;
 mod client;
