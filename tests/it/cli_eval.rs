@@ -16,13 +16,13 @@ fn figures_are_means_over_judged_queries_in_either_format() {
     run(&server, &["library", "create", "fruit"]).well();
     // The document with the shorter text is the better one for its only word.
     let documents = concat!(
-        r#"{"id":"d1","title":"","texts":["apple pear orange melon", "apple stone seed skin core"]}"#,
+        r#"{"id":"d1","title":"t","texts":["apple pear orange melon", "apple stone seed skin core"]}"#,
         "\n",
-        r#"{"id":"d2","title":"","texts":["apple"]}"#,
+        r#"{"id":"d2","title":"t","texts":["apple"]}"#,
         "\n",
-        r#"{"id":"d3","title":"","texts":["plum"]}"#,
+        r#"{"id":"d3","title":"t","texts":["plum"]}"#,
         "\n",
-        r#"{"id":"d4","title":"","texts":["cherry"]}"#,
+        r#"{"id":"d4","title":"t","texts":["cherry"]}"#,
         "\n",
     );
     run_with(&server, &["ingest", "fruit", "-", "--quiet"], documents).well();

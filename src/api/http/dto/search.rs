@@ -447,7 +447,8 @@ mod tests {
     #[test]
     fn the_query_string_and_the_body_say_the_same() {
         let query = "query=red+fox&k=3&distance_threshold=0.5&include_text=false&exact=true\
-                     &min_revision=7&timeout_ms=20&ef=40&group_by=document&mode=hybrid&weights=1,2&explain=true
+                     &min_revision=7&timeout_ms=20&ef=40&group_by=document\
+                     &mode=hybrid&weights=1,2&explain=true\
                      &filter=chunk.index+%3D%3D+0";
         let body = r#"{"query":"red fox","k":3,"distance_threshold":0.5,"include_text":false,
                        "exact":true,"min_revision":"7","timeout_ms":20,"ef":40,"group_by":"document",
