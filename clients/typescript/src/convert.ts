@@ -30,9 +30,11 @@ import {
   type Library as PbLibrary,
   Metric as PbMetric,
 } from "./gen/arrwdb/v1/library_pb.js";
+import type { GetIndexStatisticsResponse } from "./gen/arrwdb/v1/index_service_pb.js";
 import type { GetLibraryStatisticsResponse } from "./gen/arrwdb/v1/library_service_pb.js";
 import {
   type Explanation as PbExplanation,
+  GroupBy as PbGroupBy,
   type Hit as PbHit,
   SearchMode as PbSearchMode,
 } from "./gen/arrwdb/v1/search_service_pb.js";
@@ -48,6 +50,7 @@ import type {
   Explanation,
   Heartbeat,
   Hit,
+  IndexStatistics,
   IndexType,
   IngestProgress,
   Library,
@@ -56,6 +59,7 @@ import type {
   Metric,
   OnConflict,
   SearchMode,
+  SearchOptions,
   SnapshotItem,
 } from "./types.js";
 
@@ -83,6 +87,7 @@ export const fromMetric = (name: Metric | undefined): PbMetric => valueOf(PbMetr
 export const fromIndexType = (name: IndexType | undefined): PbIndexType => valueOf(PbIndexType, "indexType", name);
 export const fromOnConflict = (name: OnConflict | undefined): PbOnConflict => valueOf(PbOnConflict, "onConflict", name);
 export const fromSearchMode = (name: SearchMode | undefined): PbSearchMode => valueOf(PbSearchMode, "mode", name);
+export const fromGroupBy = (name: SearchOptions["groupBy"]): PbGroupBy => valueOf(PbGroupBy, "groupBy", name);
 export const fromEventType = (name: EventType): PbEventType => valueOf(PbEventType, "eventTypes", name);
 const toEventType = (value: PbEventType) => nameOf(PbEventType, value).replace("_", ".") as EventType;
 
@@ -123,6 +128,26 @@ export function toLibraryStatistics(statistics: GetLibraryStatisticsResponse): L
     numSegments: Number(statistics.numSegments),
     numTombstones: Number(statistics.numTombstones),
     indexBytes: Number(statistics.indexBytes),
+    revision: statistics.revision,
+  };
+}
+
+export function toIndexStatistics(statistics: GetIndexStatisticsResponse): IndexStatistics {
+  const { building } = statistics;
+  return {
+    libraryId: statistics.libraryId,
+    indexType: nameOf(PbIndexType, statistics.indexType),
+    numRows: Number(statistics.numRows),
+    numTombstones: Number(statistics.numTombstones),
+    indexBytes: Number(statistics.indexBytes),
+    segments: statistics.segments.map((segment) => ({
+      hasGraph: segment.hasGraph,
+      numRows: Number(segment.numRows),
+      numTombstones: Number(segment.numTombstones),
+      indexBytes: Number(segment.indexBytes),
+      ef: segment.ef,
+    })),
+    ...(building && { building: { numRows: Number(building.numRows), numRowsDone: Number(building.numRowsDone) } }),
     revision: statistics.revision,
   };
 }

@@ -23,6 +23,8 @@ Metric = Literal["cosine", "dot", "l2"]
 IndexType = Literal["auto", "flat", "hnsw"]
 """Which kind of index: the server's choice, exact, or graphs."""
 
+GroupBy = Literal["document"]
+"""What a search counts in place of chunks: documents, of each only its best chunk."""
 SearchMode = Literal["hybrid", "vector", "text"]
 """By what chunks are ranked: vectors and words together, nearness of vectors, words."""
 
@@ -269,7 +271,6 @@ class IngestOutcome:
     id: str
     title: str
     num_chunks: int = 0
-    """0 where a text was split and the answer to that was lost with a connection."""
     revision: int | None = None
     """Of its write; of the document that exists when it was skipped."""
     error: ArrwdbError | None = None
@@ -396,6 +397,8 @@ class SearchQuery:
     """The call's when not given."""
     weights: SearchWeights | None = None
     """The call's when not given."""
+    ef: int | None = None
+    """How wide walks through the index's graphs are; the call's when not given."""
 
 
 @dataclass(frozen=True)

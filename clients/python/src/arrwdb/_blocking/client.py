@@ -37,6 +37,7 @@ from ..values import (
     EventPage,
     EventStatistics,
     EventType,
+    GroupBy,
     Heartbeat,
     IndexStatistics,
     IndexType,
@@ -495,6 +496,7 @@ class Client:
         distance_threshold: float | None = None,
         filter: str = "",
         include_text: bool | None = None,
+        group_by: GroupBy | None = None,
         exact: bool = False,
         ef: int | None = None,
         min_revision: int | None = None,
@@ -505,6 +507,9 @@ class Client:
 
         A text is found by vectors and words together unless `mode` says otherwise or there is a
         `distance_threshold`, which ranks by vectors. `explain` says how hits came to their ranks.
+        With `group_by="document"` `k` counts documents, and of each its best chunk is found.
+        `exact` forbids approximation; else `ef` (1 to 10 000) says how wide it looks: more finds
+        more and takes longer.
         """
         request = search_service_pb2.SearchRequest(
             library_id=library,
@@ -514,6 +519,7 @@ class Client:
             distance_threshold=distance_threshold,
             filter=filter,
             include_text=include_text,
+            group_by=_convert.group_by_to_pb(group_by),
             exact=exact,
             ef=ef,
             mode=_convert.mode_to_pb(mode),
@@ -536,13 +542,15 @@ class Client:
         distance_threshold: float | None = None,
         filter: str = "",
         include_text: bool | None = None,
+        group_by: GroupBy | None = None,
         exact: bool = False,
         ef: int | None = None,
         min_revision: int | None = None,
         timeout: float | None = None,
     ) -> list[SearchResults]:
         """Answers several queries, at most 100, at one revision, in their order. `k`,
-        `mode`, `weights`, `distance_threshold` and `filter` are of those that say nothing else."""
+        `mode`, `weights`, `distance_threshold`, `filter` and `ef` are of those that say nothing
+        else."""
         request = search_service_pb2.SearchRequest(
             library_id=library,
             queries=[_convert.query_to_pb(query) for query in queries],
@@ -550,6 +558,7 @@ class Client:
             distance_threshold=distance_threshold,
             filter=filter,
             include_text=include_text,
+            group_by=_convert.group_by_to_pb(group_by),
             exact=exact,
             ef=ef,
             mode=_convert.mode_to_pb(mode),
@@ -573,6 +582,7 @@ class Client:
         distance_threshold: float | None = None,
         filter: str = "",
         include_text: bool | None = None,
+        group_by: GroupBy | None = None,
         exact: bool = False,
         ef: int | None = None,
         min_revision: int | None = None,
@@ -587,6 +597,7 @@ class Client:
             distance_threshold=distance_threshold,
             filter=filter,
             include_text=include_text,
+            group_by=_convert.group_by_to_pb(group_by),
             exact=exact,
             ef=ef,
             mode=_convert.mode_to_pb(mode),
