@@ -27,6 +27,7 @@ fn main() -> Outcome {
         runtime.block_on(one_stream(what, documents))?;
         one_upload(what, documents)?;
     }
+    runtime.block_on(with_words(&own))?;
     runtime.block_on(many_streams(&texts))?;
     posts(&texts[..count / 2])?;
     runtime.block_on(creates(&texts[..count / 2]))?;
@@ -49,11 +50,28 @@ fn tell(what: &str, used: &Used, count: usize) {
 
 async fn one_stream(what: &str, documents: &[DocumentInput]) -> Outcome {
     let (server, client) = server(documents).await?;
+    stream(&server, &client, what, documents).await
+}
+
+/// Own vectors, in a library that has an index of words besides.
+async fn with_words(documents: &[DocumentInput]) -> Outcome {
+    let server = Server::start();
+    let client = Client::connect(server.address).await?;
+    client.create_library("docs", None).await?;
+    stream(&server, &client, "own vector of 256, and words", documents).await
+}
+
+async fn stream(
+    server: &Server,
+    client: &Client,
+    what: &str,
+    documents: &[DocumentInput],
+) -> Outcome {
     let count = documents.len();
     let items = documents.to_vec();
-    let span = Span::begin(&server);
+    let span = Span::begin(server);
     let completed = client.stream_in("docs", items.into_iter()).await?;
-    let used = span.end(&server);
+    let used = span.end(server);
     tell(&format!("1 gRPC stream, {what}"), &used, count);
     let first = completed.first().copied().unwrap_or(Duration::ZERO);
     println!("      first `completed` after {}", millis(first).trim_start());

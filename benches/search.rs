@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arrwdb::api::grpc::pb::{SearchRequest, StreamSearchRequest};
+use arrwdb::api::grpc::pb::{SearchMode, SearchRequest, StreamSearchRequest};
 use harness::client::Client;
 use harness::measure::{Latencies, Span, grouped, row};
 use harness::server::Server;
@@ -190,15 +190,20 @@ async fn by_text() -> Outcome {
     client.create_library(LIBRARY, None).await?;
     client.load(LIBRARY, corpus::documents(count).into_iter()).await?;
     let texts = corpus::texts();
-    let request = |text: &String| SearchRequest {
-        library_id: LIBRARY.to_owned(),
-        query: Some(text.clone()),
-        k: Some(10),
-        ..SearchRequest::default()
-    };
-    let queries: Vec<_> = texts.iter().step_by(17).map(request).collect();
     println!("by text, {} chunks, k = 10, exact", grouped(2.0 * count as f64));
-    client.search(&queries, 100).await?;
-    one(&server, &client, &queries, 2_000, "1 client").await?;
-    many(&server, &queries, 1_000).await
+    for mode in [SearchMode::Hybrid, SearchMode::Vector, SearchMode::Text] {
+        let request = |text: &String| SearchRequest {
+            library_id: LIBRARY.to_owned(),
+            query: Some(text.clone()),
+            k: Some(10),
+            mode: mode.into(),
+            ..SearchRequest::default()
+        };
+        let queries: Vec<_> = texts.iter().step_by(17).map(request).collect();
+        client.search(&queries, 100).await?;
+        let what = format!("{}, 1 client", mode.as_str_name());
+        one(&server, &client, &queries, 2_000, &what).await?;
+        many(&server, &queries, 1_000).await?;
+    }
+    Ok(())
 }

@@ -12,4 +12,5 @@ pub mod log;
 pub mod server;
 pub mod settings;
 pub mod store;
+pub mod text;
 pub mod types;

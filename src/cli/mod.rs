@@ -6,6 +6,7 @@ mod connect;
 mod consumer;
 mod demo;
 mod document;
+mod eval;
 mod exit;
 mod export;
 mod index;
@@ -79,6 +80,11 @@ enum Command {
     Subscribe(subscribe::Args),
     /// Find the chunks that are nearest to a text
     Search(search::Args),
+    /// Measure how well searches find what people judged to be right
+    ///
+    /// Asks each judged query and prints means over them: nDCG@10, recall and the reciprocal rank of
+    /// the first right document. Reads the formats of TREC and BEIR. Documents are what is ranked.
+    Eval(eval::Args),
     /// Create, list, read, pull from and move durable consumers
     #[command(subcommand)]
     Consumer(consumer::Command),
@@ -131,6 +137,7 @@ pub fn run() -> ExitCode {
         Command::Subscribe(args) => talk(runtime, subscribe::run(args)),
         Command::Consumer(command) => talk(runtime, consumer::run(command)),
         Command::Search(args) => talk(runtime, search::run(args)),
+        Command::Eval(args) => talk(runtime, eval::run(args)),
         Command::Index(command) => talk(runtime, index::run(command)),
         Command::Statistics(args) => talk(runtime, statistics::run(args)),
     };

@@ -25,6 +25,15 @@ pub(super) struct Args {
     /// Only chunks of which this expression is true, as in 'document.tags.contains("bird")'
     #[arg(long, value_name = "EXPRESSION", default_value = "", hide_default_value = true)]
     filter: String,
+    /// By what chunks are ranked [default: vector with a distance threshold, else hybrid]
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
+    /// How much each ranking counts in a hybrid search: that of nearness, then that of words
+    #[arg(long, value_name = "VECTOR,TEXT", value_parser = weights)]
+    weights: Option<pb::SearchWeights>,
+    /// Say how each hit came to its rank
+    #[arg(long)]
+    explain: bool,
     /// Only hits at this distance or nearer
     #[arg(long, value_name = "DISTANCE", allow_negative_numbers = true)]
     distance_threshold: Option<f32>,
@@ -42,6 +51,40 @@ pub(super) struct Args {
     json: bool,
     #[command(flatten)]
     server: ServerArgs,
+}
+
+/// By what chunks are ranked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Mode {
+    /// By nearness of vectors and by words, the two rankings made one
+    Hybrid,
+    /// By nearness of vectors
+    Vector,
+    /// By words
+    Text,
+}
+
+impl Mode {
+    /// As a request says it.
+    pub(super) fn to_pb(mode: Option<Self>) -> i32 {
+        let mode = mode.map_or(pb::SearchMode::Unspecified, |mode| match mode {
+            Self::Hybrid => pb::SearchMode::Hybrid,
+            Self::Vector => pb::SearchMode::Vector,
+            Self::Text => pb::SearchMode::Text,
+        });
+        mode.into()
+    }
+}
+
+/// Two numbers; the server says whether they can be weights.
+pub(super) fn weights(text: &str) -> Result<pb::SearchWeights, String> {
+    let numbers = text.split_once(',').and_then(|(vector, text)| {
+        Some(pb::SearchWeights {
+            vector: vector.trim().parse().ok()?,
+            text: text.trim().parse().ok()?,
+        })
+    });
+    numbers.ok_or_else(|| "must be two numbers separated by a comma".to_owned())
 }
 
 /// Searches and prints the hits.
@@ -80,6 +123,9 @@ async fn search(
         library_id: args.library.clone(),
         query: Some(query),
         k: Some(args.k),
+        mode: Mode::to_pb(args.mode),
+        weights: args.weights,
+        explain: args.explain,
         distance_threshold: args.distance_threshold,
         filter: args.filter.clone(),
         include_text: Some(!args.no_text),
@@ -108,6 +154,16 @@ async fn search(
 fn show(hit: &pb::Hit, out: &mut Output) -> Result<(), Failure> {
     let (rank, score, id) = (hit.rank, hit.score, &hit.document_id);
     out.line(format_args!("{rank:>3}  {score:.4}  {id}  {}", excerpt(&hit.title, TEXT_SHOWN)))?;
+    if let Some(explanation) = &hit.explanation {
+        if let Some(pb::VectorPart { rank, distance, score }) = &explanation.vector {
+            out.line(format_args!(
+                "     {score:.4} by nearness: rank {rank}, distance {distance}"
+            ))?;
+        }
+        if let Some(pb::TextPart { rank, bm25, score }) = &explanation.text {
+            out.line(format_args!("     {score:.4} by words: rank {rank}, BM25 {bm25}"))?;
+        }
+    }
     match hit.text.as_deref().map(|text| excerpt(text, TEXT_SHOWN)) {
         Some(text) if !text.is_empty() => out.line(format_args!("     {text}")),
         Some(_) | None => Ok(()),

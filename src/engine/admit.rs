@@ -10,6 +10,7 @@ use super::apply::Fold;
 use super::document::{DocumentFields, PreparedChunk, PreparedDocument, PreparedPatch};
 use super::state::{LibraryState, no_document};
 use super::store_error;
+use super::terms::{ReadTerms, Retitled};
 use super::writer::Command;
 use crate::store::{DocumentKey, StoreSnapshot, StoredDocument, StoredRequest};
 use crate::types::{
@@ -37,6 +38,8 @@ pub(super) struct Draft {
     pub(super) request_id: Option<RequestId>,
     pub(super) kind: ChangeKind,
     pub(super) bodies: Vec<ChunkBody>,
+    /// What was read of its texts.
+    pub(super) terms: ReadTerms,
 }
 
 /// What a command touches; two that touch the same do not share a commit.
@@ -256,7 +259,8 @@ impl Admission<'_> {
                 return Err(Error::new(ErrorKind::AlreadyExists, detail));
             }
             (Some((key, stored)), OnConflict::Replace) => {
-                self.change_document(key, stored, fields, Some(chunks))?
+                let read = Read { title: fields.title.clone(), retitled: None };
+                self.change_document(key, stored, fields, Some(chunks), read)?
             }
         };
         self.check_memory(&draft)?;
@@ -276,15 +280,17 @@ impl Admission<'_> {
     ) -> Draft {
         let mut heads = Vec::with_capacity(chunks.len());
         let mut bodies = Vec::with_capacity(chunks.len());
+        let mut terms = Vec::with_capacity(chunks.len());
         for (index, chunk) in (0..).zip(chunks) {
             let id = ChunkId::generate();
             heads.push(ChunkHead { id, slot: index, index, metadata: chunk.metadata });
             bodies.push(ChunkBody { text: chunk.text, vector: chunk.vector });
+            terms.push((index, chunk.terms));
         }
         let id = fields.id.clone().unwrap_or_else(DocumentId::generate);
         let document = self.head(fields, id, &heads, self.revision, self.time);
         let kind = ChangeKind::DocumentAdded { document, chunks: heads };
-        Draft { bodies, ..Draft::of(library_id, kind) }
+        Draft { bodies, terms, ..Draft::of(library_id, kind) }
     }
 
     fn head(
@@ -332,7 +338,8 @@ impl Admission<'_> {
             tags: patch.tags.unwrap_or(old.tags),
             metadata: patch.metadata.unwrap_or(old.metadata),
         };
-        let draft = self.change_document(key, stored, fields, patch.chunks)?;
+        let read = Read { title: patch.read_title, retitled: patch.retitled };
+        let draft = self.change_document(key, stored, fields, patch.chunks, read)?;
         self.check_memory(&draft)?;
         Ok(draft.admitted())
     }
@@ -344,11 +351,17 @@ impl Admission<'_> {
         stored: StoredDocument,
         fields: DocumentFields,
         chunks: Option<Vec<PreparedChunk>>,
+        read: Read,
     ) -> Result<Draft> {
         let StoredDocument { head: before, next_slot, chunks: old } = stored;
         let mut next = Layout { next_slot, ..Layout::default() };
+        let has_content = chunks.is_some();
         match chunks {
-            None => next.layout = old,
+            None => {
+                next.layout = old;
+                let retitled = read.retitled.filter(|of| of.created == key.created);
+                next.terms = retitled.map(|retitled| retitled.terms).unwrap_or_default();
+            }
             Some(chunks) => {
                 let mut kept = self.contents(key, &old)?;
                 for (index, chunk) in (0..).zip(chunks) {
@@ -358,6 +371,10 @@ impl Admission<'_> {
                 gone.sort_unstable();
                 next.removed = gone.into_iter().map(|place| old[place].clone()).collect();
             }
+        }
+        // Somebody may have given it another title meanwhile.
+        if read.title != fields.title && has_content {
+            next.terms.clear();
         }
         let (id, created) = (before.id.clone(), before.created_revision);
         let after = self.head(fields, id, &next.layout, created, before.created_at);
@@ -369,7 +386,7 @@ impl Admission<'_> {
             removed: next.removed,
             added: next.added,
         };
-        Ok(Draft { bodies: next.bodies, ..Draft::of(key.library, kind) })
+        Ok(Draft { bodies: next.bodies, terms: next.terms, ..Draft::of(key.library, kind) })
     }
 
     /// What a document's chunks hold, each content with its places in index order.
@@ -423,6 +440,14 @@ fn content(text: &std::sync::Arc<str>, vector: &Vector) -> Content {
     (std::sync::Arc::clone(text), vector.to_bytes())
 }
 
+/// What was read of a document's texts before it is changed.
+struct Read {
+    /// Under which title its new chunks were read.
+    title: String,
+    /// The chunks that it has.
+    retitled: Option<Retitled>,
+}
+
 /// A document's chunks after an update, while they are being placed.
 #[derive(Default)]
 struct Layout {
@@ -431,6 +456,7 @@ struct Layout {
     removed: Vec<ChunkHead>,
     added: Vec<ChunkHead>,
     bodies: Vec<ChunkBody>,
+    terms: ReadTerms,
 }
 
 impl Layout {
@@ -443,6 +469,7 @@ impl Layout {
     ) {
         let same = kept.get_mut(&content(&chunk.text, &chunk.vector)).and_then(VecDeque::pop_front);
         if let Some(place) = same {
+            self.terms.push((old[place].slot, chunk.terms));
             let head = ChunkHead { index, metadata: chunk.metadata, ..old[place].clone() };
             self.layout.push(head);
             return;
@@ -453,6 +480,7 @@ impl Layout {
         self.layout.push(head.clone());
         self.added.push(head);
         self.bodies.push(ChunkBody { text: chunk.text, vector: chunk.vector });
+        self.terms.push((slot, chunk.terms));
     }
 }
 
@@ -462,7 +490,8 @@ impl Draft {
     }
 
     fn of(library_id: LibraryId, kind: ChangeKind) -> Self {
-        Self { library_id, batch_id: None, request_id: None, kind, bodies: Vec::new() }
+        let (bodies, terms) = (Vec::new(), Vec::new());
+        Self { library_id, batch_id: None, request_id: None, kind, bodies, terms }
     }
 
     fn of_batch(library_id: LibraryId, batch_id: BatchId, kind: ChangeKind) -> Self {

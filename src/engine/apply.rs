@@ -12,12 +12,16 @@ use super::requests::Requests;
 use super::shelf::Shelf;
 use super::state::{LibraryState, Published};
 use super::tend::{Deed, Tended};
+use super::terms::{self, ReadTerms};
+use super::text_shelf::TextShelf;
 use super::touched::Touched;
 use crate::index::{Home, LibraryIndex, Restoring, RowKey};
 use crate::log::LogBounds;
 use crate::store::{
-    Applied, DocumentKey, OpenBatch, Store, StoreBatch, StoreError, StoredDocument, VectorScan,
+    Applied, DocumentKey, OpenBatch, Store, StoreBatch, StoreError, StoreSnapshot, StoredDocument,
+    VectorScan,
 };
+use crate::text::{RowTerms, TextIndex, TextView};
 use crate::types::{
     Change, ChangeHead, ChangeKind, ChunkBody, ChunkHead, Library, LibraryCounts, LibraryId,
     Limits, Revision, Vector,
@@ -28,10 +32,36 @@ use crate::types::{
 #[derive(Debug)]
 pub(super) struct Fold {
     store: Store,
-    indexes: HashMap<LibraryId, LibraryIndex>,
+    indexes: HashMap<LibraryId, Indexes>,
     requests: Requests,
     ceiling: Ceiling,
     state: Arc<Published>,
+}
+
+/// What finds the chunks of one library.
+#[derive(Debug)]
+struct Indexes {
+    vectors: LibraryIndex,
+    /// `None` where the library has no texts to be found by.
+    texts: Option<TextIndex>,
+}
+
+impl Indexes {
+    fn new(library: &Library) -> Self {
+        Self {
+            vectors: LibraryIndex::new(library.dimension as usize, library.metric),
+            texts: terms::has_texts(library).then(TextIndex::new),
+        }
+    }
+
+    /// The memory that they take.
+    fn bytes(&self) -> usize {
+        self.vectors.bytes() + self.text_view().bytes()
+    }
+
+    fn text_view(&self) -> Arc<TextView> {
+        self.texts.as_ref().map_or_else(Arc::default, TextIndex::view)
+    }
 }
 
 impl Fold {
@@ -41,6 +71,7 @@ impl Fold {
         store: Store,
         limits: &Limits,
         mut shelf: Option<&mut Shelf>,
+        mut text_shelf: Option<&mut TextShelf>,
     ) -> Result<Self, StoreError> {
         let snapshot = store.snapshot();
         let mut state = Published {
@@ -57,17 +88,30 @@ impl Fold {
             if let Some(shelf) = &mut shelf {
                 shelf.read(library.id, &mut restoring);
             }
-            let (index, counts) = load_index(restoring, snapshot.vectors(library.id))?;
-            let view = index.view();
-            ceiling.set(library.id, view.bytes());
+            let (vectors, counts) = load_index(restoring, snapshot.vectors(library.id))?;
+            let mut texts = terms::has_texts(&library).then(TextIndex::new);
+            if let Some(texts) = &mut texts {
+                match &mut text_shelf {
+                    Some(shelf) => {
+                        *texts = shelf.load(&snapshot, library.id, state.applied.revision)?;
+                    }
+                    None => terms::load_texts(texts, &snapshot, library.id)?,
+                }
+            }
+            let index = Indexes { vectors, texts };
+            let (view, text) = (index.vectors.view(), index.text_view());
+            ceiling.set(library.id, index.bytes());
             indexes.insert(library.id, index);
             state.names.insert(library.name.clone(), library.id);
             let touched = Touched::since(state.applied.revision);
             let id = library.id;
-            let library = LibraryState { library, counts, view, touched };
+            let library = LibraryState { library, counts, view, text, touched };
             state.libraries.insert(id, Arc::new(library));
         }
         if let Some(shelf) = shelf {
+            shelf.retain(|library| indexes.contains_key(&library));
+        }
+        if let Some(shelf) = text_shelf {
             shelf.retain(|library| indexes.contains_key(&library));
         }
         let requests = Requests::load(snapshot.requests()?, limits);
@@ -100,7 +144,13 @@ impl Fold {
 
     /// Applies changes in order, all together: store first, then the indexes, then a new state,
     /// which the caller publishes. After an error nothing may be applied any more.
-    pub(super) fn apply(&mut self, changes: &[Change]) -> Result<Arc<Published>, StoreError> {
+    ///
+    /// `read`: what was read of the texts of each change; where it lacks, they are read here.
+    pub(super) fn apply(
+        &mut self,
+        changes: &[Change],
+        read: Vec<ReadTerms>,
+    ) -> Result<Arc<Published>, StoreError> {
         let Some(last) = changes.last() else { return Ok(Arc::clone(&self.state)) };
         let mut batch = self.store.batch();
         let mut next = Next::after(&self.state);
@@ -117,17 +167,18 @@ impl Fold {
         batch.put_applied(applied);
         batch.commit()?;
 
-        self.index(changes);
+        let snapshot = self.store.snapshot();
+        self.index(changes, read, &snapshot)?;
         for library in next.changed() {
-            self.ceiling.set(library, self.indexes.get(&library).map_or(0, LibraryIndex::bytes));
+            self.ceiling.set(library, self.indexes.get(&library).map_or(0, Indexes::bytes));
         }
-        self.state = Arc::new(next.finish(applied, &self.store, &self.indexes));
+        self.state = Arc::new(next.finish(applied, snapshot, &self.indexes));
         Ok(Arc::clone(&self.state))
     }
 
     /// Changes how a library's rows are indexed; `None` when the library is gone.
     pub(super) fn tend(&mut self, id: LibraryId, deed: Deed) -> Option<Tended> {
-        let index = self.indexes.get_mut(&id)?;
+        let index = &mut self.indexes.get_mut(&id)?.vectors;
         let library = self.state.libraries.get(&id)?;
         let done = match deed {
             Deed::Seal => {
@@ -147,14 +198,19 @@ impl Fold {
     }
 
     /// Brings the indexes up to date. Additions that follow each other go in together.
-    fn index(&mut self, changes: &[Change]) {
+    fn index(
+        &mut self,
+        changes: &[Change],
+        read: Vec<ReadTerms>,
+        snapshot: &StoreSnapshot,
+    ) -> Result<(), StoreError> {
         let mut rows = Rows::default();
-        for change in changes {
+        let read = read.into_iter().chain(std::iter::repeat_with(Vec::new));
+        for (change, read) in changes.iter().zip(read) {
             let head = &change.head;
             match &head.kind {
                 ChangeKind::LibraryCreated { library } => {
-                    let index = LibraryIndex::new(library.dimension as usize, library.metric);
-                    self.indexes.insert(library.id, index);
+                    self.indexes.insert(library.id, Indexes::new(library));
                 }
                 ChangeKind::LibraryDeleted { .. } => {
                     self.indexes.remove(&head.library_id);
@@ -167,6 +223,10 @@ impl Fold {
                         rows.flush(&mut self.indexes);
                     }
                     rows.push(head, of.created_revision, &change.bodies);
+                    let indexes = self.indexes.get(&head.library_id);
+                    if indexes.is_some_and(|indexes| indexes.texts.is_some()) {
+                        rows.texts.extend(terms::rows_written(change, read, snapshot)?);
+                    }
                 }
                 ChangeKind::LibraryUpdated { .. }
                 | ChangeKind::BatchStarted
@@ -177,15 +237,18 @@ impl Fold {
             }
         }
         rows.flush(&mut self.indexes);
+        Ok(())
     }
 }
 
-/// Rows of one library that go into its index together: removals first, then additions.
+/// Rows of one library that go into its indexes together: removals first, then additions.
 #[derive(Default)]
 struct Rows {
     library: Option<LibraryId>,
     removed: Vec<RowKey>,
     added: Vec<(RowKey, Vector)>,
+    /// Added to the text index, or replaced there.
+    texts: Vec<(RowKey, RowTerms)>,
 }
 
 impl Rows {
@@ -197,13 +260,17 @@ impl Rows {
         self.added.extend(added.map(|(chunk, body)| (row(chunk), body.vector.clone())));
     }
 
-    fn flush(&mut self, indexes: &mut HashMap<LibraryId, LibraryIndex>) {
+    fn flush(&mut self, indexes: &mut HashMap<LibraryId, Indexes>) {
         let index = self.library.take().and_then(|library| indexes.get_mut(&library));
         if let Some(index) = index {
-            index.update(&self.removed, &self.added);
+            index.vectors.update(&self.removed, &self.added);
+            if let Some(texts) = &mut index.texts {
+                texts.update(&self.removed, &self.texts);
+            }
         }
         self.removed.clear();
         self.added.clear();
+        self.texts.clear();
     }
 }
 
@@ -387,23 +454,19 @@ impl Next {
     fn finish(
         mut self,
         applied: Applied,
-        store: &Store,
-        indexes: &HashMap<LibraryId, LibraryIndex>,
+        snapshot: StoreSnapshot,
+        indexes: &HashMap<LibraryId, Indexes>,
     ) -> Published {
         for id in self.gone {
             self.libraries.remove(&id);
         }
         for (id, NextLibrary { library, counts, touched }) in self.touched {
             if let Some(index) = indexes.get(&id) {
-                let state = LibraryState { library, counts, view: index.view(), touched };
+                let (view, text) = (index.vectors.view(), index.text_view());
+                let state = LibraryState { library, counts, view, text, touched };
                 self.libraries.insert(id, Arc::new(state));
             }
         }
-        Published {
-            applied,
-            snapshot: store.snapshot(),
-            libraries: self.libraries,
-            names: self.names,
-        }
+        Published { applied, snapshot, libraries: self.libraries, names: self.names }
     }
 }

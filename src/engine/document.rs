@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use super::library::{revision_written, unexpected};
 use super::state::{Published, no_document};
+use super::terms::{Retitled, has_texts};
 use super::writer::{Command, Outcome};
 use super::{Engine, Inner, ReadAt};
-use crate::store::{DocumentKey, DocumentParts};
+use crate::store::{DocumentKey, DocumentParts, StoreError};
+use crate::text::RowTerms;
 use crate::types::{
     ChangeHead, ChangeKind, Chunk, Document, DocumentId, DocumentPatch, Error, ErrorKind, Library,
-    LibraryRef, Metadata, NewDocument, OnConflict, Page, PageRequest, RequestId, Result, Revision,
-    Vector,
+    LibraryId, LibraryRef, Metadata, NewDocument, OnConflict, Page, PageRequest, RequestId, Result,
+    Revision, Vector,
 };
 
 /// What a batch get found.
@@ -28,6 +30,8 @@ pub(super) struct PreparedChunk {
     pub(super) text: Arc<str>,
     pub(super) vector: Vector,
     pub(super) metadata: Metadata,
+    /// What the text index keeps of it under its document's title; `None`: nothing.
+    pub(super) terms: Option<RowTerms>,
 }
 
 /// A document's own fields, checked.
@@ -59,6 +63,10 @@ pub(super) struct PreparedPatch {
     pub(super) tags: Option<Vec<String>>,
     pub(super) metadata: Option<Metadata>,
     pub(super) chunks: Option<Vec<PreparedChunk>>,
+    /// The title that the chunks were read under.
+    pub(super) read_title: String,
+    /// The chunks that there are, read under the new title, where only that changes.
+    pub(super) retitled: Option<Retitled>,
 }
 
 impl Inner {
@@ -69,7 +77,8 @@ impl Inner {
         new: NewDocument,
     ) -> Result<PreparedDocument> {
         new.check(&self.limits)?;
-        let chunks = self.prepare_content(library, new.content_field, new.content).await?;
+        let chunks =
+            self.prepare_content(library, &new.title, new.content_field, new.content).await?;
         let fields = DocumentFields {
             id: new.id,
             title: new.title,
@@ -225,10 +234,27 @@ impl Engine {
         patch.check(&self.inner.limits)?;
         let state = self.state_at(ReadAt::default()).await?;
         let library = state.library(library)?.library.clone();
+        let has_content = patch.content.is_some();
+        let (read_title, retitled) = match (&patch.title, has_content) {
+            _ if !has_texts(&library) => (String::new(), None),
+            (Some(title), true) => (title.clone(), None),
+            (None, false) => (String::new(), None),
+            (Some(title), false) => {
+                let (state, library, id, title) = (state, library.id, id.clone(), title.clone());
+                let read = move || read_retitled(&state, library, &id, &title);
+                (String::new(), Self::blocking(read).await?)
+            }
+            (None, true) => {
+                let (state, library, id) = (state, library.id, id.clone());
+                let title = Self::blocking(move || title_of(&state, library, &id)).await?;
+                (title.unwrap_or_default(), None)
+            }
+        };
         let chunks = match patch.content {
             None => None,
             Some((field, content)) => {
-                Some(self.inner.prepare_content(&library, field, content).await?)
+                let prepared = self.inner.prepare_content(&library, &read_title, field, content);
+                Some(prepared.await?)
             }
         };
         let patch = Box::new(PreparedPatch {
@@ -239,6 +265,8 @@ impl Engine {
             tags: patch.tags,
             metadata: patch.metadata,
             chunks,
+            read_title,
+            retitled,
         });
         let command =
             Command::UpdateDocument { library: library.id, id: id.clone(), patch, expected };
@@ -269,11 +297,30 @@ fn read_document(
     state: &Published,
     library: crate::types::LibraryId,
     id: &DocumentId,
-) -> Result<Option<Document>, crate::store::StoreError> {
+) -> Result<Option<Document>, StoreError> {
     match state.snapshot.find(library, id)? {
         Some(key) => state.snapshot.document(key, false),
         None => Ok(None),
     }
+}
+
+fn read_retitled(
+    state: &Published,
+    library: LibraryId,
+    id: &DocumentId,
+    title: &str,
+) -> Result<Option<Retitled>, StoreError> {
+    let Some(key) = state.snapshot.find(library, id)? else { return Ok(None) };
+    Retitled::read(&state.snapshot, key, title)
+}
+
+fn title_of(
+    state: &Published,
+    library: LibraryId,
+    id: &DocumentId,
+) -> Result<Option<String>, StoreError> {
+    let Some(key) = state.snapshot.find(library, id)? else { return Ok(None) };
+    Ok(state.snapshot.stored_document(key)?.map(|stored| stored.head.title))
 }
 
 /// About how many bytes a document takes in a reply.
@@ -306,12 +353,9 @@ fn document_added(change: &ChangeHead, texts: Vec<Arc<str>>) -> Result<Document>
 
 /// The document as this change left it. Texts come from the state after its commit; no other
 /// change of that commit touched it.
-fn document_updated(
-    change: &ChangeHead,
-    state: &Published,
-) -> Result<Document, crate::store::StoreError> {
+fn document_updated(change: &ChangeHead, state: &Published) -> Result<Document, StoreError> {
     let ChangeKind::DocumentUpdated { after, layout, .. } = &change.kind else {
-        return Err(crate::store::StoreError::Corrupt {
+        return Err(StoreError::Corrupt {
             what: "answer of the writer",
             why: "it does not belong to the command".to_owned(),
         });
@@ -321,6 +365,6 @@ fn document_updated(
         let text = state.snapshot.text(key, head.slot)?.unwrap_or_default();
         Ok(Chunk { head: head.clone(), text, vector: None })
     };
-    let chunks = layout.iter().map(chunk).collect::<Result<_, crate::store::StoreError>>()?;
+    let chunks = layout.iter().map(chunk).collect::<Result<_, StoreError>>()?;
     Ok(Document { head: after.clone(), chunks })
 }

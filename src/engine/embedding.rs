@@ -46,18 +46,28 @@ impl Inner {
         found.map(|(_, embedder)| embedder)
     }
 
-    /// The vector of a text query.
-    pub(super) async fn embed_query(&self, library: &Library, text: String) -> Result<Vector> {
-        if text.len() > self.limits.text_bytes_max {
-            let detail = format!(
-                "is {} bytes; at most {} (text_bytes_max)",
-                text.len(),
-                self.limits.text_bytes_max
-            );
+    /// Whether a text can be a query at all: `invalid-argument` when it is blank or the library
+    /// has no texts to find, `too-large` beyond `limits.text_bytes_max`.
+    pub(super) fn check_query(&self, library: &Library, text: &str) -> Result<()> {
+        if text.trim().is_empty() {
+            return Err(Error::invalid("query", "must not be blank"));
+        }
+        let (is, most) = (text.len(), self.limits.text_bytes_max);
+        if is > most {
+            let detail = format!("is {is} bytes; at most {most} (text_bytes_max)");
             return Err(Error::too_large("query", detail));
         }
+        match library.embedder.is_none() {
+            true => Err(no_embedder(library, "query", "search with `embedding` instead")),
+            false => Ok(()),
+        }
+    }
+
+    /// The vector of a text query.
+    pub(super) async fn embed_query(&self, library: &Library, text: String) -> Result<Vector> {
         let Some(embedder) = self.embedder(library) else {
-            return Err(no_embedder(library, "query", "search with `embedding` instead"));
+            let instead = "search with `embedding`, or with `mode` text";
+            return Err(no_embedder(library, "query", instead));
         };
         let vectors = embedder.embed(Purpose::Query, vec![text.into()]).await;
         let vector = vectors.map_err(|error| embed_error(error, &|_| "query".to_owned()))?;
@@ -65,10 +75,11 @@ impl Inner {
         Vector::new("query", values, library.dimension as usize, library.metric)
     }
 
-    /// Splits, embeds and checks what a client wants a document to say.
+    /// Splits, embeds, reads and checks what a client wants a document to say under this title.
     pub(super) async fn prepare_content(
         &self,
         library: &Library,
+        title: &str,
         field: &str,
         content: NewContent,
     ) -> Result<Vec<PreparedChunk>> {
@@ -80,26 +91,28 @@ impl Inner {
             true => field.to_owned(),
             false => format!("{field}[{index}]"),
         };
-        let mut texts = Vec::new();
-        let mut places = Vec::new();
-        for (place, chunk) in chunks.iter().enumerate() {
-            if chunk.embedding.is_none() {
-                texts.push(Arc::<str>::from(chunk.text.as_str()));
-                places.push(place);
-            }
-        }
-        let embedded = self.embed_texts(library, texts, &|index| path(places[index])).await?;
+        let texts: Vec<Arc<str>> = chunks.iter().map(|chunk| chunk.text.as_str().into()).collect();
+        let without =
+            |(place, chunk): (usize, &NewChunk)| chunk.embedding.is_none().then_some(place);
+        let places: Vec<usize> = chunks.iter().enumerate().filter_map(without).collect();
+        let to_embed = places.iter().map(|place| Arc::clone(&texts[*place])).collect();
+        let place_path = |index: usize| path(places[index]);
+        let (embedded, terms) = tokio::try_join!(
+            self.embed_texts(library, to_embed, &place_path),
+            self.read_terms(library, title, texts.clone()),
+        )?;
         let mut embedded = embedded.into_iter();
-        let prepare = |(place, chunk): (usize, NewChunk)| {
+        let read = texts.into_iter().zip(terms);
+        let prepare = |(place, (chunk, (text, terms))): (usize, (NewChunk, (_, _)))| {
             let (name, values) = match chunk.embedding {
                 Some(values) => (format!("{}.embedding", path(place)), values),
                 None => (path(place), embedded.next().unwrap_or_default()),
             };
             let dimension = library.dimension as usize;
             let vector = Vector::new(&name, values, dimension, library.metric)?;
-            Ok(PreparedChunk { text: chunk.text.into(), vector, metadata: chunk.metadata })
+            Ok(PreparedChunk { text, vector, metadata: chunk.metadata, terms })
         };
-        chunks.into_iter().enumerate().map(prepare).collect()
+        chunks.into_iter().zip(read).enumerate().map(prepare).collect()
     }
 
     async fn split(&self, field: &str, text: String) -> Result<Vec<NewChunk>> {

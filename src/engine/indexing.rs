@@ -1,8 +1,10 @@
 //! The verbs about a library's index: build it anew, merge its segments, say what it is made of.
 
 use super::tend::Wish;
+use super::terms::has_texts;
 use super::{Engine, ReadAt};
 pub use crate::index::Segment;
+use crate::text::TextView;
 use crate::types::{IndexType, LibraryId, LibraryRef, Result, Revision};
 
 /// What a library's index is made of, at one revision.
@@ -20,10 +22,36 @@ pub struct IndexStatistics {
     pub tombstones: u64,
     /// Bytes of memory.
     pub bytes: u64,
+    /// Its text index, where it has one.
+    pub text: Option<TextStatistics>,
     /// Rows that are linked, and rows that will be, of the graph that is being built.
     pub building: Option<(u64, u64)>,
     /// The revision that this is true of.
     pub revision: Revision,
+}
+
+/// What a library's text index is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextStatistics {
+    /// Live rows: chunks that say something.
+    pub rows: u64,
+    /// Removed rows that still take space.
+    pub tombstones: u64,
+    /// Terms of all live rows, repetitions included.
+    pub terms: u64,
+    /// Bytes of memory.
+    pub bytes: u64,
+}
+
+impl From<&TextView> for TextStatistics {
+    fn from(view: &TextView) -> Self {
+        Self {
+            rows: view.len() as u64,
+            tombstones: view.tombstones() as u64,
+            terms: view.length(),
+            bytes: view.bytes() as u64,
+        }
+    }
 }
 
 impl Engine {
@@ -67,6 +95,7 @@ impl Engine {
             rows: library.view.len() as u64,
             tombstones: library.view.tombstones() as u64,
             bytes: library.view.bytes() as u64,
+            text: has_texts(&library.library).then(|| TextStatistics::from(&*library.text)),
             building: self.inner.tender.building(library.library.id),
             revision: state.applied.revision,
         })

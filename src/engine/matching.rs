@@ -58,7 +58,7 @@ impl Engine {
         let selected = self.select_matching(library, filter, at).await?;
         Ok(Matching {
             documents: documents_of(&selected).len() as u64,
-            chunks: selected.rows.iter().map(|rows| rows.len() as u64).sum(),
+            chunks: selected.chosen.iter().map(|chosen| chosen.rows.len() as u64).sum(),
             revision: selected.state.applied.revision,
         })
     }
@@ -140,7 +140,7 @@ impl Engine {
 /// Keys of the documents of which some row was selected, each once.
 fn documents_of(selected: &Selected) -> Vec<u64> {
     let view = &selected.library.view;
-    let rows = selected.rows.iter().flat_map(|rows| view.keys_of(rows));
+    let rows = selected.chosen.iter().flat_map(|chosen| view.keys_of(&chosen.rows));
     let mut documents: Vec<u64> = rows.map(|key| key.document).collect();
     documents.sort_unstable();
     documents.dedup();

@@ -304,7 +304,18 @@ fn register_indexes(to: &mut Registry, state: &Published) {
     gauge("index_graphs", "Graphs of all indexes", graphs);
     let bytes: usize = state.libraries.values().map(|library| library.view.bytes()).sum();
     let gauge: ConstGauge<u64> = ConstGauge::new(bytes as u64);
-    to.register_with_unit("index", "Memory of all indexes", Unit::Bytes, gauge);
+    to.register_with_unit("index", "Memory of all indexes of vectors", Unit::Bytes, gauge);
+    let texts = || state.libraries.values().map(|library| &library.text);
+    let mut gauge = |name: &str, help: &str, value: usize| {
+        let gauge: ConstGauge<u64> = ConstGauge::new(value as u64);
+        to.register(name, help, gauge);
+    };
+    gauge("text_index_rows", "Rows of all text indexes", texts().map(|text| text.len()).sum());
+    let tombstones = texts().map(|text| text.tombstones()).sum();
+    gauge("text_index_tombstones", "Deleted rows of them that still take space", tombstones);
+    let bytes: usize = texts().map(|text| text.bytes()).sum();
+    let gauge: ConstGauge<u64> = ConstGauge::new(bytes as u64);
+    to.register_with_unit("text_index", "Memory of all text indexes", Unit::Bytes, gauge);
 }
 
 /// A gauge for each consumer.

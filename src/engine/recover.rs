@@ -14,6 +14,7 @@ use super::matches::Matches;
 use super::metrics::Metrics;
 use super::shelf::Shelf;
 use super::tend::{self, Tender};
+use super::text_shelf::TextShelf;
 use super::writer::{Command, Publisher, Writer};
 use super::{Engine, EngineOptions, IndexOptions, IndexVectors, Inner, keep, purge, retention};
 use crate::log::{ChangeLog, ReadError};
@@ -62,12 +63,13 @@ impl Engine {
         let load = move || {
             let (store, limits, index) = loading;
             let consumers = store.consumers()?;
+            let mut texts = index.as_ref().and_then(open_text_shelf);
             let mut shelf = index.and_then(|index| open_shelf(index, &store, &limits));
-            let fold = Fold::load(store, &limits, shelf.as_mut())?;
-            Ok::<_, StoreError>((fold, consumers, shelf))
+            let fold = Fold::load(store, &limits, shelf.as_mut(), texts.as_mut())?;
+            Ok::<_, StoreError>((fold, consumers, shelf, texts))
         };
         let loaded = tokio::task::spawn_blocking(load).await;
-        let (fold, consumers, shelf) =
+        let (fold, consumers, shelf, texts) =
             loaded.map_err(|error| OpenError::Thread(error.to_string()))??;
         let mut fold = replay(fold, &*log).await?;
         let bounds = log.bounds().await?;
@@ -130,7 +132,7 @@ impl Engine {
         engine.inner.tasks.spawn(committer.run(engine.inner.shutdown.clone()));
         engine.close_cut_batches(&store).await?;
         purge::start(&engine, store.clone());
-        tend::start(&engine, tending, life.clone());
+        tend::start(&engine, tending, texts, life.clone());
         keep::start(&engine, shelf, life.clone());
         retention::start(&engine, store, life);
         Ok(engine)
@@ -152,7 +154,7 @@ impl Engine {
     }
 }
 
-/// Graphs can be built again, so the server starts without the folder too.
+/// All of it can be made again, so the server starts without the folder too.
 fn open_shelf(index: IndexOptions, store: &Store, limits: &Limits) -> Option<Shelf> {
     let IndexOptions { folder, vectors } = index;
     let store = match vectors {
@@ -163,6 +165,15 @@ fn open_shelf(index: IndexOptions, store: &Store, limits: &Limits) -> Option<She
     shelf
         .inspect_err(|error| {
             tracing::error!(folder = %folder.display(), %error, "the index is not kept on disk");
+        })
+        .ok()
+}
+
+fn open_text_shelf(index: &IndexOptions) -> Option<TextShelf> {
+    let folder = index.folder.join("text");
+    TextShelf::open(folder.clone())
+        .inspect_err(|error| {
+            tracing::error!(folder = %folder.display(), %error, "text indexes are not kept on disk");
         })
         .ok()
 }
@@ -184,7 +195,7 @@ async fn replay(mut fold: Fold, log: &dyn ChangeLog) -> Result<Fold, OpenError> 
             break;
         }
         tracing::info!(from = %applied, changes = changes.len(), "applying the log");
-        fold = tokio::task::spawn_blocking(move || fold.apply(&changes).map(|_| fold))
+        fold = tokio::task::spawn_blocking(move || fold.apply(&changes, Vec::new()).map(|_| fold))
             .await
             .map_err(|error| OpenError::Thread(error.to_string()))??;
     }

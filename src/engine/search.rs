@@ -6,11 +6,14 @@ use std::time::Instant;
 
 use tokio::sync::{SemaphorePermit, oneshot};
 
-use super::matches::Selected;
+use super::matches::{Chosen, Selected};
+use super::mode::{SearchMode, Weights};
+use super::ranking::{self, Asked};
 use super::state::{LibraryState, Published};
 use super::{Engine, ReadAt, store_error};
-use crate::index::{Neighbour, Query, Rows, View};
+use crate::index;
 use crate::store::{DocumentKey, StoreError, StoredDocument};
+use crate::text::{Fused, FusedPart};
 use crate::types::{
     ChunkId, DocumentId, Error, ErrorKind, Filter, FilterScope, Library, LibraryRef, Limits,
     Metadata, Result, Revision, Vector,
@@ -29,6 +32,8 @@ pub struct SearchRequest {
     pub include_text: bool,
     /// Whether approximation is forbidden.
     pub exact: bool,
+    /// Whether hits say how they came to their ranks.
+    pub explain: bool,
     /// Whether only the best chunk of each document counts: k is how many documents then.
     pub by_document: bool,
     /// Most hits that a query may ask for: `limits.hits_per_reply_max` or
@@ -45,6 +50,11 @@ pub struct SearchQuery {
     pub by: QueryBy,
     /// How many hits; `None`: `limits.hits_default`.
     pub k: Option<usize>,
+    /// By what chunks are ranked; `None`: by vectors where the query is one or has a threshold,
+    /// else by both.
+    pub mode: Option<SearchMode>,
+    /// How much each ranking counts in a hybrid search; `None`: what measures best.
+    pub weights: Option<Weights>,
     /// Only hits at this distance or nearer.
     pub distance_threshold: Option<f32>,
     /// Only chunks that this expression is true of, in place of the request's.
@@ -54,10 +64,26 @@ pub struct SearchQuery {
     pub ef: Option<usize>,
 }
 
+impl SearchQuery {
+    /// With nothing said but what to find.
+    #[must_use]
+    pub const fn new(by: QueryBy) -> Self {
+        Self {
+            by,
+            k: None,
+            mode: None,
+            weights: None,
+            distance_threshold: None,
+            filter: None,
+            ef: None,
+        }
+    }
+}
+
 /// What to be near to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum QueryBy {
-    /// A text, embedded by the library's model.
+    /// A text, embedded by the library's model unless it is found by its words alone.
     Text(String),
     /// A vector.
     Embedding(Vec<f32>),
@@ -72,17 +98,32 @@ pub struct Hit {
     pub chunk_id: ChunkId,
     /// Its document.
     pub document_id: DocumentId,
-    /// Higher is better; never increasing along the ranks.
+    /// Higher is better; never increasing along the ranks. Vector: the metric's. Text: BM25, above
+    /// 0. Hybrid: from 0 to 1, and comparable within one ranking only.
     pub score: f32,
-    /// Lower is nearer.
-    pub distance: f32,
+    /// Lower is nearer; `None` where the query has no vector, which is in a text search.
+    pub distance: Option<f32>,
     /// The chunk's text, when asked for.
     pub text: Option<Arc<str>>,
     /// The document's title.
     pub title: String,
     /// The document's metadata with the chunk's over it.
     pub metadata: Metadata,
+    /// How it came to its rank, when asked for.
+    pub explanation: Option<Explanation>,
 }
+
+/// What each ranking says of a hit; `None` where it is not among its first rows, or was not asked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Explanation {
+    /// The ranking by nearness: its value is a distance.
+    pub vector: Option<RankingPart>,
+    /// The ranking by words: its value is a BM25 score.
+    pub text: Option<RankingPart>,
+}
+
+/// What one ranking says of a hit.
+pub type RankingPart = FusedPart;
 
 /// Hits that are read in the same go as the ranking: the usual reply needs nothing more.
 const FIRST_HITS: usize = 16;
@@ -100,7 +141,9 @@ pub struct SearchResults {
 
 #[derive(Debug)]
 struct Ranking {
-    neighbours: Arc<[Neighbour]>,
+    rows: Arc<[Fused]>,
+    /// Of the query.
+    vector: Option<Arc<Vector>>,
     first: Vec<Hit>,
 }
 
@@ -114,64 +157,99 @@ impl SearchResults {
     /// How many hits each query has.
     #[must_use]
     pub fn totals(&self) -> Vec<usize> {
-        self.rankings.iter().map(|ranking| ranking.neighbours.len()).collect()
+        self.rankings.iter().map(|ranking| ranking.rows.len()).collect()
     }
 
     /// Reads hits of one query, with their texts, from the searched state. `ranks` count from 0
     /// and are cut to what there is. Dropping the future frees the work.
     pub async fn hits(&self, query: usize, ranks: Range<usize>) -> Result<Vec<Hit>> {
         let Some(ranking) = self.rankings.get(query) else { return Ok(Vec::new()) };
-        let end = ranks.end.min(ranking.neighbours.len());
+        let end = ranks.end.min(ranking.rows.len());
         if ranks.start >= end {
             return Ok(Vec::new());
         }
         if let Some(hits) = ranking.first.get(ranks.start..end) {
             return Ok(hits.to_vec());
         }
-        let (reader, neighbours) = (self.reader.clone(), Arc::clone(&ranking.neighbours));
-        Engine::blocking(move || reader.read(&neighbours, ranks.start..end)).await
+        let (reader, rows) = (self.reader.clone(), Arc::clone(&ranking.rows));
+        let vector = ranking.vector.clone();
+        Engine::blocking(move || reader.read(&rows, vector.as_deref(), ranks.start..end)).await
     }
 }
 
-/// Makes hits from neighbours by reading the searched state.
+/// Makes hits from ranked rows by reading the searched state.
 #[derive(Debug, Clone)]
 struct HitReader {
     state: Arc<Published>,
     library: Arc<LibraryState>,
     include_text: bool,
-    by_document: bool,
+    explain: bool,
 }
 
 impl HitReader {
-    fn read(&self, neighbours: &[Neighbour], ranks: Range<usize>) -> Result<Vec<Hit>, StoreError> {
+    fn read(
+        &self,
+        rows: &[Fused],
+        vector: Option<&Vector>,
+        ranks: Range<usize>,
+    ) -> Result<Vec<Hit>, StoreError> {
+        let distances = self.distances(&rows[ranks.clone()], vector)?;
         let mut hits = Vec::with_capacity(ranks.len());
         // Neighbouring hits are often of one document, which is read once then.
         let mut last: Option<(DocumentKey, StoredDocument)> = None;
-        for rank in ranks {
-            let neighbour = neighbours[rank];
+        for (rank, distance) in ranks.zip(distances) {
+            let fused = &rows[rank];
             let key = DocumentKey {
                 library: self.library.library.id,
-                created: Revision(neighbour.row.document),
+                created: Revision(fused.row.document),
             };
             if last.as_ref().is_none_or(|(of, _)| *of != key) {
                 let stored = self.state.snapshot.stored_document(key)?;
                 last = Some((key, stored.ok_or_else(missing)?));
             }
             if let Some((_, document)) = &last {
-                hits.push(self.hit(rank, neighbour, key, document)?);
+                hits.push(self.hit(rank, fused, distance, key, document)?);
             }
         }
         Ok(hits)
     }
 
+    /// How far each row is from the query. Rows that only their words brought in are measured here.
+    fn distances(
+        &self,
+        rows: &[Fused],
+        vector: Option<&Vector>,
+    ) -> Result<Vec<Option<f32>>, StoreError> {
+        let mut distances: Vec<Option<f32>> =
+            rows.iter().map(|fused| fused.vector.map(|part| part.value)).collect();
+        let Some(query) = vector else { return Ok(distances) };
+        let (mut places, mut vectors) = (Vec::new(), Vec::new());
+        for (place, fused) in rows.iter().enumerate().filter(|(_, fused)| fused.vector.is_none()) {
+            let created = Revision(fused.row.document);
+            let key = DocumentKey { library: self.library.library.id, created };
+            let stored = self.state.snapshot.vector(key, fused.row.slot)?;
+            vectors.push(stored.ok_or_else(missing)?);
+            places.push(place);
+        }
+        if !vectors.is_empty() {
+            let metric = self.library.library.metric;
+            let measured = index::distances(metric, query.as_slice(), &vectors);
+            for (place, distance) in places.into_iter().zip(measured) {
+                distances[place] = Some(distance);
+            }
+        }
+        Ok(distances)
+    }
+
     fn hit(
         &self,
         rank: usize,
-        neighbour: Neighbour,
+        fused: &Fused,
+        distance: Option<f32>,
         key: DocumentKey,
         document: &StoredDocument,
     ) -> Result<Hit, StoreError> {
-        let slot = neighbour.row.slot;
+        let slot = fused.row.slot;
         // Slot and index are the same until a document is updated.
         let chunk = document
             .chunks
@@ -183,16 +261,17 @@ impl HitReader {
             true => Some(self.state.snapshot.text(key, slot)?.ok_or_else(missing)?),
             false => None,
         };
-        let metric = self.library.library.metric;
+        let explanation = Explanation { vector: fused.vector, text: fused.text };
         Ok(Hit {
             rank: u32::try_from(rank + 1).unwrap_or(u32::MAX),
             chunk_id: chunk.id,
             document_id: document.head.id.clone(),
-            score: metric.score(neighbour.distance),
-            distance: neighbour.distance,
+            score: fused.score,
+            distance,
             text,
             title: document.head.title.clone(),
             metadata: document.head.metadata.overlaid(&chunk.metadata),
+            explanation: self.explain.then_some(explanation),
         })
     }
 }
@@ -205,12 +284,14 @@ fn missing() -> StoreError {
 impl Engine {
     /// Ranks. Ranking is done when it answers; texts are read by [`SearchResults::hits`].
     ///
-    /// Cost: a pass over all vectors of the library. A filter leaves of it those that it lets
+    /// Cost: a pass over all vectors of the library, or walks through its graphs; for a text query
+    /// besides a look at the rows that have its words. A filter leaves of it those that it lets
     /// through; the first one that looks at some field, and one that looks at something wide (the
     /// texts of chunks, metadata as a whole) that was not asked for lately, reads all documents of
     /// the library before. What each lets through is kept until the library changes.
     ///
-    /// `invalid-argument` for a wrong vector, k or filter; `too-large` for too many queries or a
+    /// `invalid-argument` for a wrong vector, k or filter, or a mode that the query cannot have;
+    /// `too-large` for too many queries or a
     /// long filter; `failed-precondition` for a text query where the library's model is not at
     /// hand; `resource-exhausted` when `limits.searches_waiting_max` wait. Dropping the future
     /// frees the work.
@@ -265,17 +346,17 @@ impl Engine {
         let _place = self.search_place()?;
         let filters = filters.0;
         let selected = if filters.is_empty() {
-            Selected { state, library, rows: Vec::new() }
+            Selected { state, library, chosen: Vec::new() }
         } else {
             // No older than this state: the filter's is the newest.
             drop(state);
             let (matches, published) = (&self.inner.matches, &self.inner.published);
             matches.select(published, library.library.id, &filters).await?
         };
-        let Selected { state, library, rows } = selected;
-        let (include_text, by_document) = (request.include_text, request.by_document);
-        let reader = HitReader { state, library, include_text, by_document };
-        let rankings = self.rank(reader.clone(), queries, rows).await?;
+        let Selected { state, library, chosen } = selected;
+        let (include_text, explain) = (request.include_text, request.explain);
+        let reader = HitReader { state, library, include_text, explain };
+        let rankings = self.rank(reader.clone(), queries, chosen, request.by_document).await?;
         Ok(SearchResults { reader, rankings })
     }
 
@@ -296,7 +377,7 @@ impl Engine {
         filter: Option<usize>,
         k_max: usize,
         exact: bool,
-    ) -> Result<Resolved> {
+    ) -> Result<Asked> {
         let k = query.k.unwrap_or(self.inner.limits.hits_default.min(k_max));
         if k == 0 || k > k_max {
             let detail = format!("must be 1 to {k_max} (hits_per_reply_max, hits_per_stream_max)");
@@ -309,17 +390,32 @@ impl Engine {
         if query.distance_threshold.is_some_and(f32::is_nan) {
             return Err(Error::invalid("distance_threshold", "must be a number"));
         }
-        let vector = match query.by {
-            QueryBy::Text(text) if text.trim().is_empty() => {
-                return Err(Error::invalid("query", "must not be blank"));
+        let mode = SearchMode::of(&query)?;
+        let fusion = Weights::fusion(query.weights)?;
+        let (vector, terms) = match query.by {
+            QueryBy::Text(text) => {
+                self.inner.check_query(library, &text)?;
+                let terms = match mode {
+                    SearchMode::Vector => None,
+                    SearchMode::Hybrid | SearchMode::Text => {
+                        Some(self.inner.read_query(&text).await?)
+                    }
+                };
+                let vector = match mode {
+                    SearchMode::Text => None,
+                    SearchMode::Hybrid | SearchMode::Vector => {
+                        Some(self.inner.embed_query(library, text).await?)
+                    }
+                };
+                (vector, terms)
             }
-            QueryBy::Text(text) => self.inner.embed_query(library, text).await?,
             QueryBy::Embedding(values) => {
-                Vector::new("embedding", values, library.dimension as usize, library.metric)?
+                let dimension = library.dimension as usize;
+                (Some(Vector::new("embedding", values, dimension, library.metric)?), None)
             }
         };
-        let (distance_max, ef) = (query.distance_threshold, query.ef);
-        Ok(Resolved { vector, k, distance_max, filter, ef, exact })
+        let (vector, distance_max) = (vector.map(Arc::new), query.distance_threshold);
+        Ok(Asked { vector, terms, fusion, k, distance_max, filter, ef: query.ef, exact })
     }
 
     /// Ranks and reads the first hits: a small library's where it is, so that the answer does not
@@ -327,47 +423,24 @@ impl Engine {
     async fn rank(
         &self,
         reader: HitReader,
-        queries: Vec<Resolved>,
-        rows: Vec<Arc<Rows>>,
+        asked: Vec<Asked>,
+        chosen: Vec<Arc<Chosen>>,
+        by_document: bool,
     ) -> Result<Vec<Ranking>> {
-        let asked: Vec<Query<'_>> = queries.iter().map(|query| query.ask(&rows)).collect();
-        if reader.library.view.work_bytes(&asked) <= INLINE_SCAN_BYTES_MAX {
-            return rank(&reader, &queries, &rows).map_err(store_error);
+        let work_bytes = ranking::work_bytes(&reader.library, &asked, &chosen, by_document);
+        if work_bytes <= INLINE_SCAN_BYTES_MAX {
+            return rank(&reader, &asked, &chosen, by_document).map_err(store_error);
         }
         let (answer, ranked) = oneshot::channel();
         self.inner.search_pool.spawn(move || {
             // The caller may have left while this waited.
             if !answer.is_closed() {
-                let _ = answer.send(rank(&reader, &queries, &rows));
+                let _ = answer.send(rank(&reader, &asked, &chosen, by_document));
             }
         });
         match ranked.await {
             Ok(ranked) => ranked.map_err(store_error),
             Err(_) => Err(Error::internal("a search ended by a panic; the server's log has it")),
-        }
-    }
-}
-
-struct Resolved {
-    vector: Vector,
-    k: usize,
-    distance_max: Option<f32>,
-    /// Place of its filter.
-    filter: Option<usize>,
-    ef: Option<usize>,
-    exact: bool,
-}
-
-impl Resolved {
-    /// As the index is asked, with the rows that its filter lets through, of those of all filters.
-    fn ask<'a>(&'a self, rows: &'a [Arc<Rows>]) -> Query<'a> {
-        Query {
-            vector: self.vector.as_slice(),
-            k: self.k,
-            distance_max: self.distance_max,
-            rows: self.filter.map(|place| &*rows[place]),
-            exact: self.exact,
-            ef: self.ef,
         }
     }
 }
@@ -391,20 +464,15 @@ impl Filters {
 
 fn rank(
     reader: &HitReader,
-    queries: &[Resolved],
-    rows: &[Arc<Rows>],
+    asked: &[Asked],
+    chosen: &[Arc<Chosen>],
+    by_document: bool,
 ) -> Result<Vec<Ranking>, StoreError> {
-    let view: &View = &reader.library.view;
-    let queries: Vec<Query<'_>> = queries.iter().map(|query| query.ask(rows)).collect();
-    let found = match reader.by_document {
-        true => view.search_documents(&queries),
-        false => view.search(&queries),
+    let found = ranking::rank(&reader.library, asked, chosen, by_document);
+    let ranking = |(rows, asked): (Vec<Fused>, &Asked)| {
+        let first = 0..rows.len().min(FIRST_HITS);
+        let first = reader.read(&rows, asked.vector.as_deref(), first)?;
+        Ok(Ranking { rows: rows.into(), vector: asked.vector.clone(), first })
     };
-    found
-        .into_iter()
-        .map(|neighbours| {
-            let first = reader.read(&neighbours, 0..neighbours.len().min(FIRST_HITS))?;
-            Ok(Ranking { neighbours: neighbours.into(), first })
-        })
-        .collect()
+    found.into_iter().zip(asked).map(ranking).collect()
 }

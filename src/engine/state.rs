@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::touched::Touched;
 use crate::index::View;
 use crate::store::{Applied, StoreSnapshot};
+use crate::text::TextView;
 use crate::types::{
     DocumentId, Error, Library, LibraryCounts, LibraryId, LibraryName, LibraryRef, Result,
 };
@@ -28,6 +29,9 @@ pub(super) struct LibraryState {
     pub(super) library: Library,
     pub(super) counts: LibraryCounts,
     pub(super) view: Arc<View>,
+    /// Of the same rows as `view`, those whose chunks say something; empty where the library has
+    /// no text index.
+    pub(super) text: Arc<TextView>,
     /// Which documents the newest changes wrote.
     pub(super) touched: Touched,
 }

@@ -5,6 +5,9 @@
 //! threads that wait while others have work; what changes an index is done by the writer, between
 //! two commits. Searches go on meanwhile, on the state that there is.
 //!
+//! It also keeps text indexes on disk, from time to time and once more at the end, so that a start
+//! need not read all texts.
+//!
 //! All of it is this node's own business: nothing is logged but that a user's work is done.
 
 use std::collections::HashMap;
@@ -17,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Engine;
 use super::library::revision_written;
 use super::state::{LibraryState, Published};
+use super::text_shelf::{TextShelf, keep_texts};
 use super::writer::Command;
 use crate::index::{BuildError, Built, Outworn, Policy, Progress, Task, Urge, View, Work};
 use crate::types::{
@@ -164,7 +168,12 @@ fn closed() -> Error {
 }
 
 /// Starts the background task; it ends with the engine, which it does not keep alive.
-pub(super) fn start(engine: &Engine, start: Start, life: CancellationToken) {
+pub(super) fn start(
+    engine: &Engine,
+    start: Start,
+    mut texts: Option<TextShelf>,
+    life: CancellationToken,
+) {
     let inner = Arc::downgrade(&engine.inner);
     let limits = &engine.inner.limits;
     let policy = Policy {
@@ -174,6 +183,7 @@ pub(super) fn start(engine: &Engine, start: Start, life: CancellationToken) {
     };
     let settle = Duration::from_millis(limits.index_settle_ms);
     let look_interval = Duration::from_millis(limits.index_look_ms);
+    let text_age = Duration::from_millis(limits.text_keep_interval_ms);
     let Start { mut requests, building, pool } = start;
     let pool = Arc::new(pool);
     engine.inner.tasks.spawn(async move {
@@ -195,12 +205,21 @@ pub(super) fn start(engine: &Engine, start: Start, life: CancellationToken) {
                 building: &building,
                 life: &life,
             };
+            if let Some(shelf) = texts.take() {
+                let state = round.engine.inner.published.load_full();
+                texts = keep_texts(shelf, &state, &pool, text_age).await;
+            }
             match request {
                 Some(request) => round.serve(request).await,
                 None => last = round.look(&mut watched, last, settle).await,
             }
             // Where something was done there may be more.
             wait = if last.is_some() { Duration::ZERO } else { look_interval };
+        }
+        // What came since it was written last would be read again at the next start.
+        if let (Some(inner), Some(shelf)) = (inner.upgrade(), texts) {
+            let state = inner.published.load_full();
+            keep_texts(shelf, &state, &pool, Duration::ZERO).await;
         }
     });
 }

@@ -158,7 +158,8 @@ impl ChangeLog for Gated {
 
 fn write(library: LibraryId, id: &str, title: &str, request: Option<&str>) -> Command {
     let vector = Vector::new("v", vec![1.0, 0.0], 2, Metric::Cosine).expect("valid");
-    let chunk = PreparedChunk { text: title.into(), vector, metadata: Metadata::default() };
+    let terms = terms::read_chunk(title, title);
+    let chunk = PreparedChunk { text: title.into(), vector, metadata: Metadata::default(), terms };
     let fields = DocumentFields {
         id: (!id.is_empty()).then(|| DocumentId::parse(id).expect("valid")),
         title: title.to_owned(),

@@ -21,6 +21,7 @@ use super::feed::Feed;
 use super::metrics::Metrics;
 use super::state::Published;
 use super::tend::{Deed, IndexWork, Tended};
+use super::terms::ReadTerms;
 use crate::log::{AppendError, ChangeLog};
 use crate::store::{Store, StoredRequest};
 use crate::types::{
@@ -160,6 +161,15 @@ pub(super) struct Writer {
     pub(super) metrics: Arc<Metrics>,
 }
 
+/// What became of commands that are changes now, one of each for a change.
+#[derive(Default)]
+struct Made {
+    answers: Vec<oneshot::Sender<Result<Outcome>>>,
+    changes: Vec<Change>,
+    /// What was read of their texts.
+    terms: Vec<ReadTerms>,
+}
+
 /// Where a new state goes.
 pub(super) struct Publisher {
     pub(super) state: Arc<arc_swap::ArcSwap<Published>>,
@@ -249,12 +259,12 @@ impl Writer {
             return;
         }
         let batch = self.tend(batch);
-        let (pending, changes) = self.admit(batch);
+        let Made { answers: pending, changes, terms } = self.admit(batch);
         if changes.is_empty() {
             return;
         }
         let began = Instant::now();
-        match self.commit(&changes, runtime) {
+        match self.commit(&changes, terms, runtime) {
             Ok(state) => {
                 let heads: Vec<_> =
                     changes.into_iter().map(|change| Arc::new(change.head)).collect();
@@ -300,15 +310,12 @@ impl Writer {
     }
 
     /// Turns commands into changes; answers at once those that write nothing.
-    fn admit(
-        &self,
-        batch: Vec<Submission>,
-    ) -> (Vec<oneshot::Sender<Result<Outcome>>>, Vec<Change>) {
+    fn admit(&self, batch: Vec<Submission>) -> Made {
         let applied = self.fold.state().applied;
         let time = Timestamp::now().max(applied.time);
         let mut revision = self.end.max(applied.revision);
         let mut events = applied.events;
-        let (mut answers, mut changes) = (Vec::new(), Vec::new());
+        let mut made = Made::default();
         for Submission { command, answer } in batch {
             let admission = Admission {
                 fold: &self.fold,
@@ -343,22 +350,24 @@ impl Writer {
                 kind: draft.kind,
             };
             events += u64::from(head.kind.num_events());
-            changes.push(Change { head, bodies: draft.bodies });
-            answers.push(answer);
+            made.changes.push(Change { head, bodies: draft.bodies });
+            made.terms.push(draft.terms);
+            made.answers.push(answer);
         }
-        (answers, changes)
+        made
     }
 
     fn commit(
         &mut self,
         changes: &[Change],
+        terms: Vec<ReadTerms>,
         runtime: &tokio::runtime::Handle,
     ) -> Result<Arc<Published>, CommitError> {
         runtime.block_on(append(&*self.log, self.end, changes))?;
         if let Some(last) = changes.last() {
             self.end = last.head.revision;
         }
-        self.fold.apply(changes).map_err(|error| {
+        self.fold.apply(changes, terms).map_err(|error| {
             CommitError::Fatal(format!("the store failed; the log has the changes: {error}"))
         })
     }

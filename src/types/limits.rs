@@ -86,6 +86,12 @@ limits! {
     recall_queries_default: usize = 100;
     /// The same at most: each is an exact search, some seconds together in a library of a million.
     recall_queries_max: usize = 1_000;
+    /// How often a text index that changes is written to disk: what came after is read again at a
+    /// start, some 20 µs a chunk, and writing all the time would cost more than that.
+    text_keep_interval_ms: u64 = 60_000;
+    /// Different words of a query that a text search looks at, its first ones: each costs a look
+    /// into every block, and the default model stops reading after about as many.
+    query_terms_max: usize = 256;
     /// Searches under way or waiting for the pool; one more is told to slow down.
     searches_waiting_max: usize = 1_024;
 

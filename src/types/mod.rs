@@ -20,6 +20,7 @@ pub mod limits;
 mod machine;
 pub mod metadata;
 pub mod page;
+pub mod row;
 pub mod vector;
 
 pub use change::{BatchCounts, BatchFailure, Change, ChangeHead, ChangeKind};
@@ -42,4 +43,5 @@ pub use library::{
 pub use limits::Limits;
 pub use metadata::Metadata;
 pub use page::{Page, PageRequest};
+pub use row::RowKey;
 pub use vector::Vector;

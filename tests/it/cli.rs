@@ -142,6 +142,19 @@ async fn what_json_says_is_what_http_answers() {
     let filter = ["--no-text", "--filter", r#"document.id == "owl""#];
     assert_eq!(said(&[&search[..], &filter].concat()), found.text().await.expect("text"));
 
+    for (flags, query) in [
+        (&["--mode", "text", "--explain"][..], "mode=text&explain=true"),
+        (&["--mode", "hybrid", "--weights", "1,2"], "mode=hybrid&weights=1,2"),
+        (&["--mode", "vector"], "mode=vector"),
+    ] {
+        let url = server.url("/v1/libraries/birds/search/stream?query=a+night+bird&k=5");
+        let found = reqwest::Client::new().post(format!("{url}&{query}")).send().await;
+        let found = found.expect("sent").text().await.expect("text");
+        assert_eq!(said(&[&search[..], flags].concat()), found);
+    }
+    let shown = said(&["search", "birds", "night", "--explain"]);
+    assert!(shown.contains("by words: rank 1, BM25 "), "{shown}");
+
     let pulled = said(&["consumer", "pull", "mailer", "--json"]);
     let generation = lines(&pulled)[0]["generation"].as_u64().expect("a number");
     let (_, again) = Client::new(server.address)
@@ -182,10 +195,8 @@ async fn libraries_and_documents_are_made_changed_and_deleted() {
     assert!(run(&server, &["document", "get", "birds", "owl"]).badly(1).contains("not-found: "));
 
     let found = said(&["search", "birds", "a wading bird"]);
-    assert!(
-        found.starts_with("  1  0.") && found.contains("  heron  Heron\n     A grey bird"),
-        "{found}"
-    );
+    // The only chunk has all that both rankings believe.
+    assert!(found.starts_with("  1  1.0000  heron  Heron\n     A grey bird"), "{found}");
     let asked = run_with(&server, &["search", "birds", "-", "--json"], "grey\n\nwater\n").well();
     let ends = lines(&asked).iter().filter(|line| line["status"] == "complete").count();
     assert_eq!((ends, asked.lines().count()), (2, 4));
@@ -208,6 +219,11 @@ fn failures_are_one_line_and_a_status() {
         (&["consumer", "get", "none"], 1, "not-found: "),
         (&["subscribe", "--consumer", "none"], 1, "not-found: "),
         (&["search", "birds", "x", "--filter", "no("], 2, "invalid-argument: filter"),
+        (
+            &["search", "birds", "x", "--mode", "text", "--distance-threshold", "1"],
+            2,
+            "invalid-argument: mode",
+        ),
         (&["library", "create", " x"], 2, "invalid-argument: name"),
         (&["subscribe", "--filter", "document.x ="], 2, "invalid-argument: "),
         (&["library", "list", "--server", "https://x"], 2, "--server"),
@@ -228,6 +244,8 @@ fn failures_are_one_line_and_a_status() {
         (&["library", "create", "x", "--metadata", "[]"], "JSON object"),
         (&["library", "update", "birds"], "required"),
         (&["search", "birds"], "<QUERY>"),
+        (&["search", "birds", "x", "--mode", "fuzzy"], "hybrid, vector, text"),
+        (&["search", "birds", "x", "--weights", "1"], "two numbers"),
         (&["subscribe", "--event-types", "document.gone"], "document.added"),
         (&["subscribe", "--cursor", "soon"], "begin, now"),
         (&["subscribe", "--snapshot", "--until-tail"], "cannot be used"),

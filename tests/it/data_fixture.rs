@@ -40,7 +40,7 @@ async fn everything(server: &Server) -> Value {
     let mut nearest = Vec::new();
     for (library, query) in [
         ("poems", json!({"embedding": [1, 0, 0], "k": 3, "include_text": false})),
-        ("notes", json!({"query": "a grey bird in shallow water", "k": 3})),
+        ("notes", json!({"query": "a grey bird in shallow water", "k": 3, "mode": "vector"})),
     ] {
         let answer = http.post(&format!("/v1/libraries/{library}/search"), query).await.ok();
         let hits = answer["results"].as_array().expect("hits");

@@ -286,12 +286,26 @@ fn hit(hit: &pb::Hit) -> Value {
         "chunk_id": hit.chunk_id,
         "document_id": hit.document_id,
         "score": single(hit.score),
-        "distance": single(hit.distance),
         "title": hit.title,
         "metadata": metadata(hit.metadata.as_ref()),
     });
     if let Some(text) = &hit.text {
         value["text"] = json!(text);
+    }
+    if let Some(distance) = hit.distance {
+        value["distance"] = single(distance);
+    }
+    if let Some(explanation) = &hit.explanation {
+        value["explanation"] = json!({});
+        if let Some(part) = &explanation.vector {
+            let (distance, score) = (single(part.distance), single(part.score));
+            let part = json!({"rank": part.rank, "distance": distance, "score": score});
+            value["explanation"]["vector"] = part;
+        }
+        if let Some(part) = &explanation.text {
+            let (bm25, score) = (single(part.bm25), single(part.score));
+            value["explanation"]["text"] = json!({"rank": part.rank, "bm25": bm25, "score": score});
+        }
     }
     value
 }
@@ -436,6 +450,22 @@ fn paths(patch: &Value) -> Option<prost_types::FieldMask> {
     Some(prost_types::FieldMask { paths })
 }
 
+fn mode(body: &Value) -> i32 {
+    match body.get("mode").map(text).as_deref() {
+        None => 0,
+        Some("hybrid") => 1,
+        Some("vector") => 2,
+        Some("text") => 3,
+        Some(_) => -1,
+    }
+}
+
+fn weights(body: &Value) -> Option<pb::SearchWeights> {
+    let weights = body.get("weights")?;
+    let weight = |name: &str| numbers(&json!([weights[name]])).first().copied().unwrap_or_default();
+    Some(pb::SearchWeights { vector: weight("vector"), text: weight("text") })
+}
+
 fn stream_request(library: &str, body: &Value) -> pb::StreamSearchRequest {
     pb::StreamSearchRequest {
         library_id: library.to_owned(),
@@ -447,6 +477,9 @@ fn stream_request(library: &str, body: &Value) -> pb::StreamSearchRequest {
         include_text: body.get("include_text").and_then(Value::as_bool),
         exact: false,
         ef: number(body, "ef"),
+        mode: mode(body),
+        weights: weights(body),
+        explain: body["explain"].as_bool().unwrap_or_default(),
         group_by: match body.get("group_by").map(text).as_deref() {
             None => 0,
             Some("document") => 1,
@@ -685,6 +718,8 @@ impl Wire for Grpc {
             distance_threshold: numbers(&json!([value["distance_threshold"]])).first().copied(),
             filter: field(value, "filter"),
             ef: number(value, "ef"),
+            mode: mode(value),
+            weights: weights(value),
         };
         let queries = body.get("queries").and_then(Value::as_array);
         let request = pb::SearchRequest {
@@ -698,6 +733,9 @@ impl Wire for Grpc {
             include_text: one.include_text,
             exact: one.exact,
             ef: one.ef,
+            mode: one.mode,
+            weights: one.weights,
+            explain: one.explain,
             group_by: one.group_by,
             min_revision: one.min_revision,
             timeout_ms: one.timeout_ms,

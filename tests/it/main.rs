@@ -4,6 +4,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test panics at whatever it does not expect")]
 
 mod cli;
+mod cli_eval;
 mod cli_feed;
 mod cli_ingest;
 mod client;
@@ -25,6 +26,7 @@ mod feed_verify;
 mod grpc_docs;
 mod grpc_wire;
 mod harness;
+mod hybrid;
 mod index;
 mod ledger;
 mod libraries;

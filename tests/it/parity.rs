@@ -409,6 +409,22 @@ async fn search<W: Wire>(wire: &W, steps: &mut Steps) {
     let body = json!({"query": "a bird that wades", "k": 3});
     steps.ok("by text", wire.search("default", body.clone()).await);
     steps.ok("by text, streamed", wire.stream_search("default", body).await);
+    for body in [
+        json!({"query": "a bird", "mode": "hybrid", "explain": true}),
+        json!({"query": "a bird", "weights": {"vector": 1, "text": 3}, "explain": true}),
+        json!({"query": "a bird", "mode": "text", "explain": true}),
+        json!({"query": "a bird", "mode": "vector", "explain": true}),
+        json!({"query": "a bird", "distance_threshold": 0.9, "explain": true}),
+        json!({"query": "a bird", "group_by": "document", "filter": "chunk.index == 0"}),
+        json!({"queries": [{"query": "a bird"}, {"query": "a bird", "mode": "vector"},
+            {"query": "a bird", "mode": "hybrid", "weights": {"vector": 1, "text": 1}}],
+            "mode": "text", "explain": true}),
+    ] {
+        steps.ok(&body.to_string(), wire.search("default", body.clone()).await);
+        if body.get("queries").is_none() {
+            steps.ok(&format!("streamed {body}"), wire.stream_search("default", body).await);
+        }
+    }
     for (slug, library, body) in [
         ("not-found", "nobody", json!({"query": "x"})),
         ("invalid-argument", "m", json!({"query": "no embedder"})),
@@ -425,6 +441,26 @@ async fn search<W: Wire>(wire: &W, steps: &mut Steps) {
         ("invalid-argument", "m", json!({"embedding": [1, 2], "filter": " "})),
         ("too-large", "m", json!({"embedding": [1, 2], "filter": " ".repeat(1_025)})),
         ("invalid-argument", "m", json!({"embedding": [1, 2], "ef": 0})),
+        ("invalid-argument", "m", json!({"embedding": [1, 2], "mode": "hybrid"})),
+        ("invalid-argument", "m", json!({"embedding": [1, 2], "mode": "text"})),
+        ("invalid-argument", "m", json!({"query": "no embedder", "mode": "text"})),
+        ("invalid-argument", "default", json!({"query": "x", "mode": "fuzzy"})),
+        (
+            "invalid-argument",
+            "default",
+            json!({"query": "x", "mode": "hybrid", "distance_threshold": 0.5}),
+        ),
+        (
+            "invalid-argument",
+            "default",
+            json!({"query": "x", "mode": "text", "weights": {"vector": 1, "text": 1}}),
+        ),
+        ("invalid-argument", "default", json!({"query": "x", "weights": {"vector": 0, "text": 0}})),
+        (
+            "invalid-argument",
+            "default",
+            json!({"query": "x", "weights": {"vector": -1, "text": 1}}),
+        ),
         ("invalid-argument", "m", json!({"embedding": [1, 2], "ef": 10_001})),
         (
             "deadline-exceeded",

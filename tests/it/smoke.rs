@@ -24,6 +24,8 @@ async fn a_document_is_found_and_followed_and_survives_a_restart() {
         queries: vec![SearchQuery {
             by: QueryBy::Text("a wading bird".into()),
             k: Some(3),
+            mode: None,
+            weights: None,
             distance_threshold: None,
             filter: None,
             ef: None,
@@ -32,6 +34,7 @@ async fn a_document_is_found_and_followed_and_survives_a_restart() {
         filter: None,
         include_text: true,
         exact: false,
+        explain: false,
         by_document: false,
         k_max: 10,
         at: ReadAt::default(),

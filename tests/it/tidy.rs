@@ -71,7 +71,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("log", &["types"]),
     ("index", &["types"]),
     ("embed", &["types"]),
-    ("engine", &["store", "log", "index", "embed", "types"]),
+    ("text", &["types"]),
+    ("engine", &["store", "log", "index", "text", "embed", "types"]),
     ("api", &["engine", "types"]),
 ];
 
@@ -128,6 +129,8 @@ fn crates_are_named_only_in_their_rooms() {
         ("model2vec_rs", &["embed/"]),
         ("thread_priority", &["types/background.rs"]),
         ("text_splitter", &["engine/split.rs"]),
+        ("rust_stemmers", &["text/words.rs"]),
+        ("unicode_segmentation", &["text/words.rs"]),
         ("prost::", &["api/grpc/", "cli/"]),
         ("prost_types", &["api/grpc/", "cli/"]),
         ("axum::", &["api/http/", "server.rs"]),

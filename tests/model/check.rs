@@ -1,17 +1,19 @@
 //! Whether the database is what the model says: state, search, feed, store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrwdb::engine::changes::{EventsRequest, FeedItem};
+use arrwdb::engine::mode::SearchMode;
 use arrwdb::engine::search::{QueryBy, SearchQuery, SearchRequest};
 use arrwdb::engine::{Engine, ReadAt};
 use arrwdb::log::{AppendError, ChangeLog, LogBounds, ReadError};
 use arrwdb::store::{DocumentParts, Store};
+use arrwdb::text::{QueryTerms, RowTerms, TextIndex, TextQuery};
 use arrwdb::types::filter::FieldsOf;
 use arrwdb::types::{
     Change, ChangeHead, Cursor, Document, DocumentId, ErrorKind, Filter, FilterScope, LibraryRef,
-    Limits, PageRequest, Revision, StartAt, Timestamp,
+    Limits, PageRequest, Revision, RowKey, StartAt, Timestamp,
 };
 use async_trait::async_trait;
 
@@ -147,6 +149,11 @@ async fn search(engine: &Engine, library: &ModelLibrary, dice: &mut Dice) {
         let k = *dice.pick(&[1, 3, 10, 40]);
         let threshold = dice.percent(30).then(|| *dice.pick(&[0.5, 1.0, 3.0]));
         let filter = dice.percent(60).then(|| *dice.pick(FILTERS));
+        if by_text {
+            let mode = *dice.pick(&[SearchMode::Hybrid, SearchMode::Text]);
+            let text = *dice.pick(QUERIES);
+            check_words(engine, library, mode, text, k, filter).await;
+        }
         check_search(engine, library, by, &query, k, threshold, filter).await;
     }
 }
@@ -176,16 +183,16 @@ async fn check_search(
     let metric = library.library.metric;
     let request = SearchRequest {
         queries: vec![SearchQuery {
-            by,
             k: Some(k),
+            mode: Some(SearchMode::Vector),
             distance_threshold: threshold,
-            filter: None,
-            ef: None,
+            ..SearchQuery::new(by)
         }],
         listed: false,
         filter: filter.map(str::to_owned),
         include_text: true,
         exact: true,
+        explain: false,
         by_document: false,
         k_max: 1_000,
         at: NOW,
@@ -225,12 +232,106 @@ async fn check_search(
         assert!(matches(document, chunk), "{filter:?} is not true of {hit:?}");
         assert_eq!((&hit.title, hit.text.as_deref()), (&document.head.title, Some(&*chunk.text)));
         assert_eq!(hit.metadata, document.head.metadata.overlaid(&chunk.head.metadata));
-        let (is, told) = (distance(metric, query, &chunk.vector), f64::from(hit.distance));
+        let near = hit.distance.expect("a vector search");
+        let (is, told) = (distance(metric, query, &chunk.vector), f64::from(near));
         assert!((is - told).abs() <= tolerance(is), "distance {told} for {is}");
         let best = distances[place];
         assert!((told - best).abs() <= tolerance(best), "rank {place}: {told}, could be {best}");
-        assert_eq!(hit.score, metric.score(hit.distance));
+        assert_eq!(hit.score, metric.score(near));
         assert!(place == 0 || hit.distance >= hits[place - 1].distance);
+    }
+}
+
+/// Words that texts and titles of the model have, and have not.
+const QUERIES: &[&str] = &["the last tram", "title", "red", "e a the of", "nothing has this"];
+
+/// A search by words: each hit has the score that an index made just now of the model's documents
+/// gives it, and no better one is missing. Of a hybrid search, the part by words; and that the
+/// parts are all there is to its scores.
+async fn check_words(
+    engine: &Engine,
+    library: &ModelLibrary,
+    mode: SearchMode,
+    query: &str,
+    k: usize,
+    filter: Option<&str>,
+) {
+    let metric = library.library.metric;
+    let vector = embedder::vector_of(query);
+    let query = QueryBy::Text(query.to_owned());
+    let terms = match &query {
+        QueryBy::Text(text) => QueryTerms::of(text, Limits::default().query_terms_max),
+        QueryBy::Embedding(_) => unreachable!("is a text"),
+    };
+    let request = SearchRequest {
+        queries: vec![SearchQuery { k: Some(k), mode: Some(mode), ..SearchQuery::new(query) }],
+        listed: false,
+        filter: filter.map(str::to_owned),
+        include_text: true,
+        exact: true,
+        explain: true,
+        by_document: false,
+        k_max: 1_000,
+        at: NOW,
+    };
+    let reference = LibraryRef::Id(library.library.id);
+    let results = engine.search(&reference, request).await.expect("ranked");
+    let total = results.totals()[0];
+    let hits = results.hits(0, 0..total).await.expect("read");
+
+    let limits = Limits::default();
+    let filter = filter.map(|text| Filter::parse(text, FilterScope::Search, &limits));
+    let filter = filter.transpose().expect("valid");
+    let (mut rows, mut chosen, mut places) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
+    for (number, document) in library.documents.values().enumerate() {
+        for chunk in &document.chunks {
+            let fields = FieldsOf::document(&document.head);
+            let fields = fields.with_chunk(&chunk.head, Some(&chunk.text));
+            let row = RowKey { document: number as u64, slot: chunk.head.slot };
+            places.insert(chunk.head.id, (row, document, chunk));
+            if filter.as_ref().is_none_or(|filter| filter.matches(&fields)) {
+                chosen.insert(row);
+            }
+            if !chunk.text.trim().is_empty() {
+                rows.push((row, RowTerms::of_chunk(&document.head.title, &chunk.text)));
+            }
+        }
+    }
+    let mut index = TextIndex::new();
+    index.update(&[], &rows);
+    let view = index.view();
+    let selected = view.select(|row| chosen.contains(&row));
+    let said = view.search(TextQuery { terms: &terms, k: rows.len(), rows: Some(&selected) });
+    let score_of: BTreeMap<RowKey, f32> = said.iter().map(|hit| (hit.row, hit.score)).collect();
+
+    let possible = match mode {
+        SearchMode::Text => said.len(),
+        SearchMode::Hybrid | SearchMode::Vector => chosen.len(),
+    };
+    assert_eq!(total, k.min(possible), "{mode:?} {filter:?}");
+    let mut seen = BTreeSet::new();
+    for (place, hit) in hits.iter().enumerate() {
+        let (row, document, chunk) = places.get(&hit.chunk_id).expect("a hit is a chunk");
+        assert!(seen.insert(*row), "{} twice", hit.chunk_id);
+        assert!(chosen.contains(row), "{filter:?} is not true of {hit:?}");
+        assert_eq!((&hit.title, hit.text.as_deref()), (&document.head.title, Some(&*chunk.text)));
+        assert!(place == 0 || hit.score <= hits[place - 1].score);
+        let explanation = hit.explanation.expect("asked for");
+        let by_words = explanation.text.map(|part| part.value);
+        assert_eq!(by_words, score_of.get(row).copied(), "{hit:?}");
+        match mode {
+            SearchMode::Text => {
+                assert_eq!((Some(hit.score), hit.distance), (by_words, None));
+                assert_eq!(hit.score, said[place].score, "a better row is missing");
+            }
+            SearchMode::Hybrid | SearchMode::Vector => {
+                let is = distance(metric, &vector, &chunk.vector);
+                let told = f64::from(hit.distance.expect("has a vector"));
+                assert!((is - told).abs() <= tolerance(is), "distance {told} for {is}");
+                let parts = [explanation.vector, explanation.text].into_iter().flatten();
+                assert_eq!(hit.score, parts.map(|part| part.score).sum::<f32>());
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ import {
   fromGroupBy,
   fromIndexType,
   fromMetric,
+  fromSearchMode,
   set,
   toConsumer,
   toDocument,
@@ -415,7 +416,7 @@ export class BaseClient {
     return ingest({ wire: this.#wire, read, tail }, libraryId, documents, options);
   }
 
-  /** Finds the chunks that are nearest to a text or a vector. */
+  /** Finds the chunks that fit a text best, by vectors and words together, or are nearest to a vector. */
   async search(libraryId: string, query: SearchQuery & SearchOptions): Promise<SearchResult> {
     const request = { libraryId, ...queryOf(query), ...howOf(query) };
     const response = await this.#caller.again((call) => this.#searches.search(request, call), query);
@@ -526,13 +527,15 @@ export class BaseClient {
 }
 
 /** One query. */
-function queryOf({ query, embedding, k, distanceThreshold, filter, ef }: SearchQuery) {
-  return { ...set({ query, k, distanceThreshold, filter, ef }), embedding: Array.from(embedding ?? []) };
+function queryOf({ query, embedding, k, mode, weights, distanceThreshold, filter, ef }: SearchQuery) {
+  const of = set({ query, k, distanceThreshold, filter, weights, ef });
+  return { ...of, mode: fromSearchMode(mode), embedding: Array.from(embedding ?? []) };
 }
 
 /** How all of a request's queries are answered. */
 function howOf(options: SearchOptions) {
-  const { filter = "", includeText, groupBy, exact = false, ef } = options;
-  return { filter, exact, groupBy: fromGroupBy(groupBy), ...set({ includeText, ef }), ...seeing(options) };
+  const { filter = "", includeText, groupBy, exact = false, explain = false, ef } = options;
+  const how = { filter, exact, explain, groupBy: fromGroupBy(groupBy) };
+  return { ...how, ...set({ includeText, ef }), ...seeing(options) };
 }
 

@@ -32,7 +32,12 @@ import {
 } from "./gen/arrwdb/v1/library_pb.js";
 import type { GetIndexStatisticsResponse } from "./gen/arrwdb/v1/index_service_pb.js";
 import type { GetLibraryStatisticsResponse } from "./gen/arrwdb/v1/library_service_pb.js";
-import { GroupBy as PbGroupBy, type Hit as PbHit } from "./gen/arrwdb/v1/search_service_pb.js";
+import {
+  type Explanation as PbExplanation,
+  GroupBy as PbGroupBy,
+  type Hit as PbHit,
+  SearchMode as PbSearchMode,
+} from "./gen/arrwdb/v1/search_service_pb.js";
 import type {
   Consumer,
   Document,
@@ -42,6 +47,7 @@ import type {
   EventFilter,
   EventStatistics,
   EventType,
+  Explanation,
   Heartbeat,
   Hit,
   IndexStatistics,
@@ -52,6 +58,7 @@ import type {
   LibraryStatistics,
   Metric,
   OnConflict,
+  SearchMode,
   SearchOptions,
   SnapshotItem,
 } from "./types.js";
@@ -79,6 +86,7 @@ function valueOf<T extends number>(values: object, field: string, name: string |
 export const fromMetric = (name: Metric | undefined): PbMetric => valueOf(PbMetric, "metric", name);
 export const fromIndexType = (name: IndexType | undefined): PbIndexType => valueOf(PbIndexType, "indexType", name);
 export const fromOnConflict = (name: OnConflict | undefined): PbOnConflict => valueOf(PbOnConflict, "onConflict", name);
+export const fromSearchMode = (name: SearchMode | undefined): PbSearchMode => valueOf(PbSearchMode, "mode", name);
 export const fromGroupBy = (name: SearchOptions["groupBy"]): PbGroupBy => valueOf(PbGroupBy, "groupBy", name);
 export const fromEventType = (name: EventType): PbEventType => valueOf(PbEventType, "eventTypes", name);
 const toEventType = (value: PbEventType) => nameOf(PbEventType, value).replace("_", ".") as EventType;
@@ -206,9 +214,16 @@ export function toDocumentInput(document: PbDocumentInput): DocumentInput {
 }
 
 export function toHit(hit: PbHit): Hit {
-  const { rank, chunkId, documentId, score, distance, text, title, metadata } = hit;
-  const found = { rank, chunkId, documentId, score, distance, title, metadata: metadata ?? {} };
-  return text === undefined ? found : { ...found, text };
+  const { rank, chunkId, documentId, score, distance, text, title, metadata, explanation } = hit;
+  const found = { rank, chunkId, documentId, score, title, metadata: metadata ?? {} };
+  return { ...found, ...set({ distance, text, explanation: explanation && toExplanation(explanation) }) };
+}
+
+function toExplanation({ vector, text }: PbExplanation): Explanation {
+  return set({
+    vector: vector && { rank: vector.rank, distance: vector.distance, score: vector.score },
+    text: text && { rank: text.rank, bm25: text.bm25, score: text.score },
+  });
 }
 
 export function fromEventFilter(of: EventFilter): { libraryId: string; eventTypes: PbEventType[]; filter: string } {

@@ -229,6 +229,17 @@ export interface ChunkInput {
 /** What to change of a document; what is not there stays. The content goes as a whole. */
 export type DocumentPatch = Partial<Omit<DocumentInput, "id">>;
 
+/** By what chunks are ranked: vectors and words together, nearness of vectors, words. */
+export type SearchMode = "hybrid" | "vector" | "text";
+
+/** How much each ranking counts in a hybrid search. Only their ratio matters. */
+export interface SearchWeights {
+  /** Of nearness. */
+  vector: number;
+  /** Of words. */
+  text: number;
+}
+
 /** What to find: `query` or `embedding`. */
 export interface SearchQuery {
   /** A text to be near to. */
@@ -237,7 +248,11 @@ export interface SearchQuery {
   embedding?: Embedding | undefined;
   /** How many hits: 10 when not given. */
   k?: number | undefined;
-  /** Only hits at this distance or nearer. */
+  /** When not given: `vector` for an embedding or with a distance threshold, else `hybrid`. */
+  mode?: SearchMode | undefined;
+  /** How much each ranking counts in a hybrid search. */
+  weights?: SearchWeights | undefined;
+  /** Only hits at this distance or nearer. Ranks by vectors. */
   distanceThreshold?: number | undefined;
   /** Only chunks of which this expression is true, for example `document.metadata.team == "a"`. */
   filter?: string | undefined;
@@ -260,6 +275,16 @@ export interface SearchOptions extends ReadOptions {
   exact?: boolean | undefined;
   /** For those queries that have none of their own. */
   ef?: number | undefined;
+  /** Whether hits say how they came to their ranks. */
+  explain?: boolean | undefined;
+}
+
+/** How a hit came to its rank: a ranking that does not have it, or was not made, is not there. */
+export interface Explanation {
+  /** By nearness: the place from 1, how far, and what that adds to the hit's score. */
+  vector?: { rank: number; distance: number; score: number };
+  /** By words: the place from 1, the BM25 score, and what that adds to the hit's score. */
+  text?: { rank: number; bm25: number; score: number };
 }
 
 /** One ranked chunk. */
@@ -268,14 +293,16 @@ export interface Hit {
   rank: number;
   chunkId: string;
   documentId: string;
-  /** Higher is better. */
+  /** Higher is better. In a hybrid search from 0 to 1, in one by words BM25. */
   score: number;
-  /** Lower is nearer. */
-  distance: number;
+  /** Lower is nearer. Not there in a search by words. */
+  distance?: number;
   text?: string;
   title: string;
   /** The document's with the chunk's over it. */
   metadata: JsonObject;
+  /** When asked for. */
+  explanation?: Explanation;
 }
 
 /** What a search found. */

@@ -6,7 +6,7 @@ use super::convert::library::{index_type_from_pb, index_type_to_pb};
 use super::convert::{library_ref, read_at};
 use super::pb::index_service_server::IndexService;
 use super::{Grpc, pb, reply};
-use crate::engine::indexing::{IndexStatistics, Segment};
+use crate::engine::indexing::{IndexStatistics, Segment, TextStatistics};
 
 #[tonic::async_trait]
 impl IndexService for Grpc {
@@ -53,6 +53,16 @@ fn statistics_to_pb(statistics: IndexStatistics) -> pb::GetIndexStatisticsRespon
         segments: statistics.segments.into_iter().map(segment_to_pb).collect(),
         building: statistics.building.map(building),
         revision: statistics.revision.0,
+        text: statistics.text.map(text_to_pb),
+    }
+}
+
+fn text_to_pb(text: TextStatistics) -> pb::TextIndex {
+    pb::TextIndex {
+        num_rows: text.rows,
+        num_tombstones: text.tombstones,
+        num_terms: text.terms,
+        index_bytes: text.bytes,
     }
 }
 

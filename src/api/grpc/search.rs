@@ -9,8 +9,9 @@ use super::convert::{given, library_ref, metadata_to_pb, read_at};
 use super::pages::{Pages, pages};
 use super::pb::search_service_server::SearchService;
 use super::{Grpc, pb, reply, reply_stream};
+use crate::engine::mode::{SearchMode, Weights};
 use crate::engine::recall::RecallRequest;
-use crate::engine::search::{Hit, QueryBy, SearchQuery, SearchRequest, SearchResults};
+use crate::engine::search::{Explanation, Hit, QueryBy, SearchQuery, SearchRequest, SearchResults};
 use crate::types::{Error, Result as ArrwdbResult};
 
 /// Hits whose texts are read before the first is sent; then twice as many each time.
@@ -81,6 +82,8 @@ fn search_request(request: pb::SearchRequest, k_max: usize) -> ArrwdbResult<Sear
         distance_threshold: request.distance_threshold,
         filter: String::new(),
         ef: request.ef,
+        mode: request.mode,
+        weights: request.weights,
     };
     let listed = !request.queries.is_empty();
     let queries = if !listed {
@@ -92,7 +95,9 @@ fn search_request(request: pb::SearchRequest, k_max: usize) -> ArrwdbResult<Sear
             let k = one.k.or(single.k);
             let distance_threshold = one.distance_threshold.or(single.distance_threshold);
             let ef = one.ef.or(single.ef);
-            query(pb::SearchQuery { k, distance_threshold, ef, ..one })
+            let mode = if one.mode == 0 { single.mode } else { one.mode };
+            let weights = one.weights.or(single.weights);
+            query(pb::SearchQuery { k, distance_threshold, ef, mode, weights, ..one })
                 .map_err(|error| error.within(&format!("queries[{i}]")))
         });
         queries.collect::<ArrwdbResult<_>>()?
@@ -103,6 +108,7 @@ fn search_request(request: pb::SearchRequest, k_max: usize) -> ArrwdbResult<Sear
         filter: given(request.filter),
         include_text: request.include_text.unwrap_or(true),
         exact: request.exact,
+        explain: request.explain,
         by_document: by_document(request.group_by)?,
         k_max,
         at: read_at(request.min_revision, request.timeout_ms),
@@ -124,6 +130,9 @@ fn stream_request(request: pb::StreamSearchRequest, k_max: usize) -> ArrwdbResul
         min_revision: request.min_revision,
         timeout_ms: request.timeout_ms,
         group_by: request.group_by,
+        mode: request.mode,
+        weights: request.weights,
+        explain: request.explain,
     };
     search_request(request, k_max)
 }
@@ -133,6 +142,16 @@ fn by_document(number: i32) -> ArrwdbResult<bool> {
         Ok(pb::GroupBy::Unspecified) => Ok(false),
         Ok(pb::GroupBy::Document) => Ok(true),
         Err(_) => Err(Error::invalid("group_by", "must be document")),
+    }
+}
+
+fn mode(number: i32) -> ArrwdbResult<Option<SearchMode>> {
+    match pb::SearchMode::try_from(number) {
+        Ok(pb::SearchMode::Unspecified) => Ok(None),
+        Ok(pb::SearchMode::Hybrid) => Ok(Some(SearchMode::Hybrid)),
+        Ok(pb::SearchMode::Vector) => Ok(Some(SearchMode::Vector)),
+        Ok(pb::SearchMode::Text) => Ok(Some(SearchMode::Text)),
+        Err(_) => Err(Error::invalid("mode", "must be hybrid, vector or text")),
     }
 }
 
@@ -151,7 +170,9 @@ fn query(query: pb::SearchQuery) -> ArrwdbResult<SearchQuery> {
     let k = query.k.map(|k| k as usize);
     let filter = given(query.filter);
     let (distance_threshold, ef) = (query.distance_threshold, query.ef.map(|ef| ef as usize));
-    Ok(SearchQuery { by, k, distance_threshold, filter, ef })
+    let mode = mode(query.mode)?;
+    let weights = query.weights.map(|of| Weights { vector: of.vector, text: of.text });
+    Ok(SearchQuery { by, k, mode, weights, distance_threshold, filter, ef })
 }
 
 /// The whole answer; `too-large` rather than one beyond `bytes_max`.
@@ -223,7 +244,22 @@ fn hit_to_pb(hit: Hit) -> pb::Hit {
         text: hit.text.map(|text| text.to_string()),
         title: hit.title,
         metadata: Some(metadata_to_pb(&hit.metadata)),
+        explanation: hit.explanation.map(explanation_to_pb),
     }
+}
+
+fn explanation_to_pb(explanation: Explanation) -> pb::Explanation {
+    let vector = explanation.vector.map(|part| pb::VectorPart {
+        rank: part.rank,
+        distance: part.value,
+        score: part.score,
+    });
+    let text = explanation.text.map(|part| pb::TextPart {
+        rank: part.rank,
+        bm25: part.value,
+        score: part.score,
+    });
+    pb::Explanation { vector, text }
 }
 
 #[cfg(test)]
@@ -244,13 +280,8 @@ mod tests {
     fn one_query_stands_in_the_request_itself() {
         let request = pb::SearchRequest { k: Some(3), min_revision: Some(7), ..text("x") };
         let request = search_request(request, 10).expect("valid");
-        let expected = SearchQuery {
-            by: QueryBy::Text("x".into()),
-            k: Some(3),
-            distance_threshold: None,
-            filter: None,
-            ef: None,
-        };
+        let by = QueryBy::Text("x".into());
+        let expected = SearchQuery { k: Some(3), ..SearchQuery::new(by) };
         assert_eq!(request.queries, [expected]);
         assert_eq!(request.filter, None);
         assert!(request.include_text && !request.exact);
@@ -264,6 +295,7 @@ mod tests {
             embedding: vec![1.0],
             filter: "chunk.index == 0".into(),
             ef: Some(70),
+            mode: pb::SearchMode::Vector.into(),
             ..Default::default()
         };
         let request = pb::SearchRequest {
@@ -273,11 +305,14 @@ mod tests {
             filter: "true".into(),
             include_text: Some(false),
             ef: Some(50),
+            mode: pb::SearchMode::Text.into(),
             ..Default::default()
         };
         let request = search_request(request, 10).expect("valid");
         assert_eq!(request.queries.iter().map(|q| q.k).collect::<Vec<_>>(), [Some(1), Some(5)]);
         assert_eq!(request.queries.iter().map(|q| q.ef).collect::<Vec<_>>(), [Some(50), Some(70)]);
+        let modes: Vec<_> = request.queries.iter().filter_map(|query| query.mode).collect();
+        assert_eq!(modes, [SearchMode::Text, SearchMode::Vector]);
         assert_eq!(request.queries[1].by, QueryBy::Embedding(vec![1.0]));
         assert_eq!(request.queries[1].distance_threshold, Some(0.5));
         assert_eq!(request.filter.as_deref(), Some("true"));
@@ -295,6 +330,8 @@ mod tests {
         assert_eq!(fault(both), (InvalidArgument, "embedding: excludes query beside it".into()));
         let nan = pb::SearchRequest { distance_threshold: Some(f32::NAN), ..text("x") };
         assert_eq!(fault(nan), (InvalidArgument, "distance_threshold: must be finite".into()));
+        let wrong = pb::SearchRequest { mode: 9, ..text("x") };
+        assert_eq!(fault(wrong), (InvalidArgument, "mode: must be hybrid, vector or text".into()));
         let queries = vec![pb::SearchQuery::default()];
         let (_, detail) =
             fault(pb::SearchRequest { queries: queries.clone(), ..Default::default() });

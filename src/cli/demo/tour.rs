@@ -17,7 +17,7 @@ use super::client::{Client, Exported, Found, Ingested};
 use super::corpus;
 use super::follow::{self, Followed};
 use super::report::{Checks, Latencies, millis, rate, say};
-use crate::api::grpc::pb::{DocumentInput, ExportComplete};
+use crate::api::grpc::pb::{DocumentInput, ExportComplete, Hit};
 
 /// The library that the corpus goes into.
 pub(super) const LIBRARY: &str = "wordnet";
@@ -186,12 +186,13 @@ async fn measure_searches(
     let step = (texts.len() / SEARCHES).max(1);
     let (mut first, mut whole) = (Latencies::default(), Latencies::default());
     let (mut made, mut own) = (0, 0);
+    let is_own = |hit: &Hit| hit.distance.is_some_and(|distance| distance <= OWN_DISTANCE_MAX);
     for text in texts.into_iter().step_by(step).take(SEARCHES) {
         let found = client.search(LIBRARY, text, 10).await?;
         first.add(found.first);
         whole.add(found.whole);
         made += 1;
-        own += usize::from(found.hits.first().is_some_and(|h| h.distance <= OWN_DISTANCE_MAX));
+        own += usize::from(found.hits.first().is_some_and(is_own));
     }
     checks.that(own == made, format_args!("{own} of {made} texts were found by themselves"));
     Ok((first, whole))

@@ -28,6 +28,7 @@ use super::Engine;
 use super::state::{LibraryState, Published};
 use crate::index::Rows;
 use crate::store::StoreError;
+use crate::text::TextRows;
 use crate::types::{Error, Filter, LibraryId, Result};
 
 /// What is kept for the filters of all libraries.
@@ -57,7 +58,26 @@ pub(super) struct Selected {
     pub(super) state: Arc<Published>,
     pub(super) library: Arc<LibraryState>,
     /// One for each filter, in their order.
-    pub(super) rows: Vec<Arc<Rows>>,
+    pub(super) chosen: Vec<Arc<Chosen>>,
+}
+
+/// The rows of one state's indexes that a filter lets through.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    /// Of the vector index.
+    pub(super) rows: Rows,
+    /// Of the text index: the same, as far as it has them.
+    pub(super) texts: TextRows,
+}
+
+impl Chosen {
+    fn bytes(&self) -> usize {
+        self.rows.bytes() + self.texts.bytes()
+    }
+
+    fn is_of(&self, library: &LibraryState) -> bool {
+        library.view.has(&self.rows) && library.text.has(&self.texts)
+    }
 }
 
 impl Matches {
@@ -112,15 +132,15 @@ impl Matches {
         // Loaded under the lock, so that it is not older than the table.
         let state = published.load_full();
         let library = Arc::clone(state.libraries.get(&library).ok_or_else(|| gone(library))?);
-        if let Some(rows) = table.known(&library, filters) {
-            return Ok(Some(Selected { state, library, rows }));
+        if let Some(chosen) = table.known(&library, filters) {
+            return Ok(Some(Selected { state, library, chosen }));
         }
         let (matches, entry, filters) = (Arc::clone(self), Arc::clone(entry), filters.to_vec());
         let work = move || {
-            let rows = table.select(&state, &library, &filters, matches.bytes_max)?;
+            let chosen = table.select(&state, &library, &filters, matches.bytes_max)?;
             table.shrink(matches.bytes_max);
             matches.account(&entry, table.bytes());
-            Ok(rows.map(|rows| Selected { state, library, rows }))
+            Ok(chosen.map(|chosen| Selected { state, library, chosen }))
         };
         Engine::blocking(work).await
     }
@@ -137,13 +157,13 @@ impl Matches {
         let state = published.load_full();
         let Some(of) = state.libraries.get(&library).map(Arc::clone) else { return Ok(None) };
         let mut table = self.read_table(&state, &of, filters, carried)?;
-        let rows = table.select(&state, &of, filters, usize::MAX)?.ok_or_else(lacking)?;
+        let chosen = table.select(&state, &of, filters, usize::MAX)?.ok_or_else(lacking)?;
         table.shrink(self.bytes_max);
         let bytes = table.bytes();
         entry.table.store(Some(Arc::new(tokio::sync::Mutex::new(table))));
         self.account(entry, bytes);
         self.keep(&state, library);
-        Ok(Some(Selected { state, library: of, rows }))
+        Ok(Some(Selected { state, library: of, chosen }))
     }
 
     /// Reads the fields that the filters look at with those of other filters, without them, or

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use super::Chosen;
 use super::column::{Column, Content, Source, is_field};
 use crate::engine::state::{LibraryState, Published};
-use crate::index::{RowKey, Rows};
+use crate::index::RowKey;
 use crate::store::{DocumentKey, DocumentParts, StoreError, StoreSnapshot};
 use crate::types::filter::{Expr, Fields, Filter, Name, Value};
 use crate::types::{LibraryId, Revision};
@@ -20,7 +21,7 @@ pub(super) struct Table {
     gone: usize,
     columns: Vec<Column>,
     /// Answers at `revision`, used last at the end.
-    answers: Vec<(Arc<Filter>, Arc<Rows>)>,
+    answers: Vec<(Arc<Filter>, Arc<Chosen>)>,
     /// Sources of the filters asked for last, used last at the end.
     recent: Vec<Source>,
 }
@@ -93,7 +94,7 @@ impl Table {
 
     /// About how many bytes it holds.
     pub(super) fn bytes(&self) -> usize {
-        let answers: usize = self.answers.iter().map(|(_, rows)| rows.bytes()).sum();
+        let answers: usize = self.answers.iter().map(|(_, chosen)| chosen.bytes()).sum();
         let columns: usize = self.columns.iter().map(Column::bytes).sum();
         size_of::<u64>() * self.documents.capacity() + answers + columns
     }
@@ -109,22 +110,22 @@ impl Table {
         &mut self,
         library: &LibraryState,
         filters: &[Arc<Filter>],
-    ) -> Option<Vec<Arc<Rows>>> {
+    ) -> Option<Vec<Arc<Chosen>>> {
         if self.revision != library.touched.last() {
             return None;
         }
         filters.iter().map(|filter| self.answer(library, filter)).collect()
     }
 
-    fn answer(&mut self, library: &LibraryState, filter: &Filter) -> Option<Arc<Rows>> {
+    fn answer(&mut self, library: &LibraryState, filter: &Filter) -> Option<Arc<Chosen>> {
         let place = self.answers.iter().rposition(|(of, _)| **of == *filter)?;
         let found = self.answers.remove(place);
-        if !library.view.has(&found.1) {
+        if !found.1.is_of(library) {
             return None;
         }
-        let rows = Arc::clone(&found.1);
+        let chosen = Arc::clone(&found.1);
         self.answers.push(found);
-        Some(rows)
+        Some(chosen)
     }
 
     /// The rows that each filter lets through at this state, which is not older than the table;
@@ -136,7 +137,7 @@ impl Table {
         library: &LibraryState,
         filters: &[Arc<Filter>],
         bytes_max: usize,
-    ) -> Result<Option<Vec<Arc<Rows>>>, StoreError> {
+    ) -> Result<Option<Vec<Arc<Chosen>>>, StoreError> {
         let covered = filters.iter().all(|filter| self.tests(filter).is_some());
         if !covered || !self.advance(&state.snapshot, library, bytes_max)? {
             return Ok(None);
@@ -144,18 +145,18 @@ impl Table {
         let mut all = Vec::with_capacity(filters.len());
         for filter in filters {
             self.note_use(filter);
-            if let Some(rows) = self.answer(library, filter) {
-                all.push(rows);
+            if let Some(chosen) = self.answer(library, filter) {
+                all.push(chosen);
                 continue;
             }
             let Some(tests) = self.tests(filter) else { return Ok(None) };
-            let rows = Arc::new(self.rows(library, &tests)?);
+            let chosen = Arc::new(self.choose(library, &tests)?);
             drop(tests);
             if self.answers.len() == ANSWERS_MAX {
                 self.answers.remove(0);
             }
-            self.answers.push((Arc::clone(filter), Arc::clone(&rows)));
-            all.push(rows);
+            self.answers.push((Arc::clone(filter), Arc::clone(&chosen)));
+            all.push(chosen);
         }
         Ok(Some(all))
     }
@@ -228,7 +229,7 @@ impl Table {
         Some(Test { term, columns })
     }
 
-    fn rows(&self, library: &LibraryState, tests: &[Test<'_>]) -> Result<Rows, StoreError> {
+    fn choose(&self, library: &LibraryState, tests: &[Test<'_>]) -> Result<Chosen, StoreError> {
         let (of_chunks, of_documents): (Vec<_>, Vec<_>) =
             tests.iter().partition(|test| test.columns.iter().any(|c| c.is_of_chunks()));
         let mut wanted = vec![true; self.documents.len()];
@@ -238,18 +239,20 @@ impl Table {
         let of_chunks: Vec<Decided<'_>> = of_chunks.into_iter().map(Decided::of).collect();
         let mut places = Places { documents: &self.documents, last: 0 };
         let mut strayed = false;
-        let rows = library.view.select(|RowKey { document, slot }| {
+        let mut is_wanted = |RowKey { document, slot }| {
             let Some(place) = places.find(document) else {
                 strayed = true;
                 return false;
             };
             wanted[place] && of_chunks.iter().all(|test| test.is_true(place, slot))
-        });
+        };
+        let rows = library.view.select(&mut is_wanted);
+        let texts = library.text.select(&mut is_wanted);
         if strayed {
             let why = "the index has a document that the store lacks".to_owned();
             return Err(StoreError::Corrupt { what: "filter", why });
         }
-        Ok(rows)
+        Ok(Chosen { rows, texts })
     }
 }
 

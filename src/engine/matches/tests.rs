@@ -59,17 +59,12 @@ fn some_metadata(n: u32) -> Metadata {
 fn request(filter: Option<&str>, embedding: Vec<f32>, k: usize) -> SearchRequest {
     let by = QueryBy::Embedding(embedding);
     SearchRequest {
-        queries: vec![SearchQuery {
-            by,
-            k: Some(k),
-            distance_threshold: None,
-            filter: None,
-            ef: None,
-        }],
+        queries: vec![SearchQuery { k: Some(k), ..SearchQuery::new(by) }],
         listed: false,
         filter: filter.map(str::to_owned),
         include_text: true,
         exact: false,
+        explain: false,
         by_document: false,
         k_max: 100_000,
         at: ReadAt::default(),
@@ -125,7 +120,10 @@ async fn check(small: &Small, documents: &[Document], text: &str, query: &[f32],
         let chunk = hit.chunk_id.to_string();
         assert!(ids.contains(&chunk), "{text} is not true of {hit:?}");
         assert!(seen.insert(chunk), "{text}: twice {hit:?}");
-        assert!((f64::from(hit.distance) - distance).abs() < 1e-5, "{text}: {distance} {hit:?}");
+        assert!(
+            (f64::from(hit.distance.expect("has one")) - distance).abs() < 1e-5,
+            "{text}: {distance} {hit:?}"
+        );
     }
 }
 
@@ -333,7 +331,7 @@ async fn hits_are_of_one_state_while_writers_move_everything() {
                 for hit in &found {
                     assert_eq!(hit.metadata.to_map()["side"], json!(of));
                     // All of this side lie within a twentieth of a turn.
-                    assert!(hit.distance < 0.05, "{hit:?}");
+                    assert!(hit.distance < Some(0.05), "{hit:?}");
                 }
                 searches += 1;
             }
@@ -354,11 +352,9 @@ async fn queries_of_one_request_have_filters_of_their_own() {
         perform(&small, Op::Write(n, vec![n, n + 500])).await;
     }
     let one = |filter: Option<&str>| SearchQuery {
-        by: QueryBy::Embedding(direction(0)),
         k: Some(100),
-        distance_threshold: None,
         filter: filter.map(str::to_owned),
-        ef: None,
+        ..SearchQuery::new(QueryBy::Embedding(direction(0)))
     };
     let ask = |filters: &[Option<&str>]| SearchRequest {
         queries: filters.iter().map(|filter| one(*filter)).collect(),

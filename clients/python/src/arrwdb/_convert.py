@@ -203,6 +203,10 @@ def index_statistics_from_pb(
     if statistics.HasField("building"):
         build = statistics.building
         building = values.IndexBuild(build.num_rows, build.num_rows_done)
+    text = None
+    if statistics.HasField("text"):
+        of = statistics.text
+        text = values.TextIndex(of.num_rows, of.num_tombstones, of.num_terms, of.index_bytes)
     return values.IndexStatistics(
         library_id=statistics.library_id,
         index_type=index_type_from_pb(statistics.index_type),
@@ -220,6 +224,7 @@ def index_statistics_from_pb(
             for one in statistics.segments
         ),
         building=building,
+        text=text,
         revision=statistics.revision,
     )
 
@@ -389,8 +394,33 @@ def query_to_pb(query: values.SearchQuery | str) -> search_service_pb2.SearchQue
         k=query.k,
         distance_threshold=query.distance_threshold,
         filter=query.filter,
+        mode=mode_to_pb(query.mode),
+        weights=weights_to_pb(query.weights),
         ef=query.ef,
     )
+
+
+def mode_to_pb(mode: str | None) -> str:
+    return _wire_name(search_service_pb2.SearchMode, "SEARCH_MODE_", mode, "mode")
+
+
+def weights_to_pb(
+    weights: values.SearchWeights | None,
+) -> search_service_pb2.SearchWeights | None:
+    if weights is None:
+        return None
+    return search_service_pb2.SearchWeights(vector=weights.vector, text=weights.text)
+
+
+def _explanation(hit: search_service_pb2.Hit) -> values.Explanation | None:
+    if not hit.HasField("explanation"):
+        return None
+    of, vector, text = hit.explanation, None, None
+    if of.HasField("vector"):
+        vector = values.VectorPart(of.vector.rank, of.vector.distance, of.vector.score)
+    if of.HasField("text"):
+        text = values.TextPart(of.text.rank, of.text.bm25, of.text.score)
+    return values.Explanation(vector=vector, text=text)
 
 
 def hit_from_pb(hit: search_service_pb2.Hit) -> values.Hit:
@@ -399,10 +429,11 @@ def hit_from_pb(hit: search_service_pb2.Hit) -> values.Hit:
         chunk_id=hit.chunk_id,
         document_id=hit.document_id,
         score=hit.score,
-        distance=hit.distance,
+        distance=hit.distance if hit.HasField("distance") else None,
         text=hit.text if hit.HasField("text") else None,
         title=hit.title,
         metadata=struct_from_pb(hit.metadata),
+        explanation=_explanation(hit),
     )
 
 

@@ -25,6 +25,8 @@ IndexType = Literal["auto", "flat", "hnsw"]
 
 GroupBy = Literal["document"]
 """What a search counts in place of chunks: documents, of each only its best chunk."""
+SearchMode = Literal["hybrid", "vector", "text"]
+"""By what chunks are ranked: vectors and words together, nearness of vectors, words."""
 
 OnConflict = Literal["replace", "skip", "fail"]
 """What an ingested document does to one of the same id: update it, leave it, or fail."""
@@ -116,6 +118,19 @@ class IndexBuild:
 
 
 @dataclass(frozen=True)
+class TextIndex:
+    """What finds chunks by their words."""
+
+    num_rows: int
+    """One for each chunk that says something."""
+    num_tombstones: int
+    """Rows that are deleted but not yet merged away."""
+    num_terms: int
+    """Of all rows, repetitions included."""
+    index_bytes: int
+
+
+@dataclass(frozen=True)
 class IndexStatistics:
     """What a library's index is made of."""
 
@@ -129,6 +144,8 @@ class IndexStatistics:
     building: IndexBuild | None
     revision: int
     """At which all this is true."""
+    text: TextIndex | None = None
+    """`None` where the library has no embedder."""
 
 
 @dataclass(frozen=True)
@@ -294,6 +311,47 @@ class IngestSummary:
 
 
 @dataclass(frozen=True)
+class SearchWeights:
+    """How much each ranking counts in a hybrid search. Only their ratio matters."""
+
+    vector: float
+    """Of nearness."""
+    text: float
+    """Of words."""
+
+
+@dataclass(frozen=True)
+class VectorPart:
+    """What the ranking by nearness says of a hit."""
+
+    rank: int
+    """From 1."""
+    distance: float
+    score: float
+    """What that adds to the hit's score."""
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """What the ranking by words says of a hit."""
+
+    rank: int
+    """From 1."""
+    bm25: float
+    """Its score there."""
+    score: float
+    """What that adds to the hit's score."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How a hit came to its rank: `None` where a ranking does not have it, or was not made."""
+
+    vector: VectorPart | None
+    text: TextPart | None
+
+
+@dataclass(frozen=True)
 class Hit:
     """One ranked chunk."""
 
@@ -302,14 +360,16 @@ class Hit:
     chunk_id: str
     document_id: str
     score: float
-    """Higher is better."""
-    distance: float
-    """Lower is nearer."""
+    """Higher is better. In a hybrid search from 0 to 1, in one by words BM25."""
+    distance: float | None
+    """Lower is nearer; `None` in a search by words."""
     text: str | None
     """`None` when not asked for."""
     title: str
     metadata: dict[str, Any]
     """The document's with the chunk's over it."""
+    explanation: Explanation | None = None
+    """When asked for."""
 
 
 @dataclass(frozen=True)
@@ -333,6 +393,10 @@ class SearchQuery:
     distance_threshold: float | None = None
     filter: str = ""
     """Only chunks of which this expression is true; the call's when empty."""
+    mode: SearchMode | None = None
+    """The call's when not given."""
+    weights: SearchWeights | None = None
+    """The call's when not given."""
     ef: int | None = None
     """How wide walks through the index's graphs are; the call's when not given."""
 

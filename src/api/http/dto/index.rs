@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::Shown;
 use super::described::{IndexTypeName, ShownLibraryId, ShownRevision};
 use crate::engine::ReadAt;
-use crate::engine::indexing::{IndexStatistics, Segment};
+use crate::engine::indexing::{IndexStatistics, Segment, TextStatistics};
 use crate::engine::recall::{Recall, RecallRequest};
 use crate::types::{IndexType, Result, Revision};
 
@@ -33,6 +33,10 @@ pub(in crate::api::http) struct IndexOut {
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     building: Option<BuildingOut>,
+    /// The index of its texts; absent where the library has no embedder.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<TextIndexOut>,
     /// The revision that is shown.
     revision: ShownRevision,
 }
@@ -61,6 +65,30 @@ struct BuildingOut {
     num_rows_done: u64,
 }
 
+#[derive(Serialize, ToSchema)]
+#[schema(as = TextIndex)]
+struct TextIndexOut {
+    /// Rows: one for each chunk that says something.
+    num_rows: u64,
+    /// Rows of deleted chunks, which are still there.
+    num_tombstones: u64,
+    /// Terms of all rows, repetitions included.
+    num_terms: u64,
+    /// Bytes in memory.
+    index_bytes: u64,
+}
+
+impl From<TextStatistics> for TextIndexOut {
+    fn from(text: TextStatistics) -> Self {
+        Self {
+            num_rows: text.rows,
+            num_tombstones: text.tombstones,
+            num_terms: text.terms,
+            index_bytes: text.bytes,
+        }
+    }
+}
+
 impl From<&Segment> for SegmentOut {
     fn from(segment: &Segment) -> Self {
         Self {
@@ -84,6 +112,7 @@ impl From<&IndexStatistics> for IndexOut {
             index_bytes: statistics.bytes,
             segments: statistics.segments.iter().map(SegmentOut::from).collect(),
             building: statistics.building.map(building),
+            text: statistics.text.map(TextIndexOut::from),
             revision: Shown(statistics.revision),
         }
     }

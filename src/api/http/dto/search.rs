@@ -10,7 +10,8 @@ use super::ingest::ClosingLine;
 use super::{Shown, Verbatim};
 use crate::api::http::params::Params;
 use crate::engine::ReadAt;
-use crate::engine::search::{Hit, QueryBy, SearchQuery, SearchRequest};
+use crate::engine::mode::{SearchMode, Weights};
+use crate::engine::search::{Explanation, Hit, QueryBy, SearchQuery, SearchRequest};
 use crate::types::{Error, Limits, Result, Revision};
 
 /// One ranked chunk.
@@ -23,10 +24,13 @@ pub(in crate::api::http) struct HitOut<'a> {
     chunk_id: ShownChunkId,
     /// Its document.
     document_id: &'a str,
-    /// Higher is better; never increasing from rank to rank.
+    /// Higher is better; never increasing from rank to rank. By vectors: the metric's. By words:
+    /// BM25, above 0. By both: from 0 to 1, and comparable within one ranking only.
     score: f32,
-    /// Lower is nearer.
-    distance: f32,
+    /// Lower is nearer. Not there where hits are ranked by words alone.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distance: Option<f32>,
     /// The chunk's text, unless `include_text` is false.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,6 +39,65 @@ pub(in crate::api::http) struct HitOut<'a> {
     title: &'a str,
     /// The document's metadata with the chunk's over it.
     metadata: Verbatim<'a>,
+    /// How it came to its rank, when `explain` asks for it.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<ExplanationOut>,
+}
+
+/// What each ranking says of a hit; absent where the hit is not among those that the ranking gave,
+/// or was not ranked so.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Explanation)]
+pub(in crate::api::http) struct ExplanationOut {
+    /// The ranking by nearness.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vector: Option<VectorPartOut>,
+    /// The ranking by words.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<TextPartOut>,
+}
+
+/// What the ranking by nearness says of a hit.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VectorPart)]
+pub(in crate::api::http) struct VectorPartOut {
+    /// Its place there, from 1.
+    rank: u32,
+    /// How far it is.
+    distance: f32,
+    /// What that adds to its score.
+    score: f32,
+}
+
+/// What the ranking by words says of a hit.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TextPart)]
+pub(in crate::api::http) struct TextPartOut {
+    /// Its place there, from 1.
+    rank: u32,
+    /// Its BM25 score.
+    bm25: f32,
+    /// What that adds to its score.
+    score: f32,
+}
+
+impl From<Explanation> for ExplanationOut {
+    fn from(explanation: Explanation) -> Self {
+        let vector = explanation.vector.map(|part| VectorPartOut {
+            rank: part.rank,
+            distance: part.value,
+            score: part.score,
+        });
+        let text = explanation.text.map(|part| TextPartOut {
+            rank: part.rank,
+            bm25: part.value,
+            score: part.score,
+        });
+        Self { vector, text }
+    }
 }
 
 /// The hits of one query, best first; and what `search` answers when it is asked one.
@@ -92,6 +155,7 @@ impl<'a> From<&'a Hit> for HitOut<'a> {
             text: hit.text.as_deref(),
             title: &hit.title,
             metadata: Verbatim(&hit.metadata),
+            explanation: hit.explanation.map(ExplanationOut::from),
         }
     }
 }
@@ -107,10 +171,17 @@ pub(in crate::api::http) struct SearchIn {
     embedding: Option<Vec<f32>>,
     /// Most hits: 10 when absent; at most 1 000 in one answer, 10 000 in a stream.
     k: Option<usize>,
-    /// The largest distance that a hit may have.
+    /// `hybrid`, by vectors and words together; `vector`; or `text`, by words alone. When absent:
+    /// `vector` for an embedding or with a distance threshold, else `hybrid`.
+    mode: Option<String>,
+    /// How much each ranking counts in a hybrid search; what measures best when absent.
+    weights: Option<WeightsIn>,
+    /// Whether hits say how they came to their ranks.
+    explain: Option<bool>,
+    /// The largest distance that a hit may have. Ranks by vectors.
     distance_threshold: Option<f32>,
-    /// Up to 100 queries that share one revision; not in a stream. `k`, `distance_threshold` and
-    /// `filter` beside them are for those without their own.
+    /// Up to 100 queries that share one revision; not in a stream. `k`, `mode`, `weights`,
+    /// `distance_threshold`, `filter` and `ef` beside them are for those without their own.
     queries: Option<Vec<QueryIn>>,
     /// Whether hits have their text (`true`).
     include_text: Option<bool>,
@@ -128,6 +199,17 @@ pub(in crate::api::http) struct SearchIn {
     ef: Option<usize>,
 }
 
+/// How much each ranking counts: numbers, none negative, one above 0. Only their ratio matters.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = Weights)]
+struct WeightsIn {
+    /// Of nearness.
+    vector: f32,
+    /// Of words.
+    text: f32,
+}
+
 /// One of several queries.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
@@ -139,6 +221,10 @@ struct QueryIn {
     embedding: Option<Vec<f32>>,
     /// Most hits.
     k: Option<usize>,
+    /// `hybrid`, `vector` or `text`.
+    mode: Option<String>,
+    /// How much each ranking counts in a hybrid search.
+    weights: Option<WeightsIn>,
     /// The largest distance that a hit may have.
     distance_threshold: Option<f32>,
     /// Only chunks of which this expression is true.
@@ -170,6 +256,10 @@ impl SearchIn {
         set("include_text", &mut self.include_text, params.flag("include_text")?)?;
         set("ef", &mut self.ef, params.number("ef", "a whole number")?)?;
         set("group_by", &mut self.group_by, params.take("group_by"))?;
+        set("mode", &mut self.mode, params.take("mode"))?;
+        let weights = params.take("weights").as_deref().map(weights).transpose()?;
+        set("weights", &mut self.weights, weights)?;
+        set("explain", &mut self.explain, params.flag("explain")?)?;
         set("exact", &mut self.exact, params.flag("exact")?)?;
         set("min_revision", &mut self.min_revision, params.take("min_revision"))?;
         let timeout = params.number("timeout_ms", "a whole number of milliseconds")?;
@@ -182,7 +272,7 @@ impl SearchIn {
         self.queries.is_some()
     }
 
-    /// The request. `k`, `distance_threshold` and `filter` beside `queries` stand for those that lack them.
+    /// The request. What stands beside `queries` is for those that lack it.
     pub(in crate::api::http) fn into_request(
         self,
         k_max: usize,
@@ -202,6 +292,8 @@ impl SearchIn {
             distance_threshold: self.distance_threshold,
             filter: None,
             ef: self.ef,
+            mode: self.mode,
+            weights: self.weights,
         };
         Ok(SearchRequest {
             listed: self.queries.is_some(),
@@ -212,6 +304,7 @@ impl SearchIn {
             filter: given(self.filter),
             include_text: self.include_text.unwrap_or(true),
             exact: self.exact.unwrap_or_default(),
+            explain: self.explain.unwrap_or_default(),
             by_document: match self.group_by.as_deref() {
                 None => false,
                 Some("document") => true,
@@ -240,6 +333,8 @@ fn several(queries: Vec<QueryIn>, common: &QueryIn, limits: &Limits) -> Result<V
         query.k = query.k.or(common.k);
         query.distance_threshold = query.distance_threshold.or(common.distance_threshold);
         query.ef = query.ef.or(common.ef);
+        query.mode = query.mode.or_else(|| common.mode.clone());
+        query.weights = query.weights.or(common.weights);
         query.into_query().map_err(|error| error.within(&format!("queries[{i}]")))
     };
     queries.into_iter().enumerate().map(query).collect()
@@ -259,13 +354,25 @@ impl QueryIn {
             return Err(Error::invalid("distance_threshold", "must be finite"));
         }
         let (k, distance_threshold, ef) = (self.k, self.distance_threshold, self.ef);
-        Ok(SearchQuery { by, k, distance_threshold, filter: given(self.filter), ef })
+        let mode = self.mode.as_deref().map(SearchMode::parse).transpose()?;
+        let weights = self.weights.map(|of| Weights { vector: of.vector, text: of.text });
+        let filter = given(self.filter);
+        Ok(SearchQuery { by, k, mode, weights, distance_threshold, filter, ef })
     }
 }
 
 /// An empty filter is none, as in the query string.
 fn given(filter: Option<String>) -> Option<String> {
     filter.filter(|filter| !filter.is_empty())
+}
+
+/// Weights of a query string: two numbers.
+fn weights(text: &str) -> Result<WeightsIn> {
+    let wrong =
+        || Error::invalid("weights", "must be two numbers: that of nearness, that of words");
+    let (vector, text) = text.split_once(',').ok_or_else(wrong)?;
+    let number = |text: &str| text.trim().parse().map_err(|_| wrong());
+    Ok(WeightsIn { vector: number(vector)?, text: number(text)? })
 }
 
 /// Numbers of a query string: separated by commas, in brackets or not.
@@ -282,6 +389,7 @@ fn numbers(text: &str) -> Result<Vec<f32>> {
 mod tests {
     use super::super::{parse, to_bytes};
     use super::*;
+    use crate::engine::search::RankingPart;
     use crate::types::{ChunkId, DocumentId, ErrorKind, Metadata};
 
     fn request(query: &str, body: &str) -> Result<SearchRequest> {
@@ -294,8 +402,7 @@ mod tests {
     }
 
     fn text(query: &str) -> SearchQuery {
-        let by = QueryBy::Text(query.into());
-        SearchQuery { by, k: None, distance_threshold: None, filter: None, ef: None }
+        SearchQuery::new(QueryBy::Text(query.into()))
     }
 
     #[test]
@@ -305,10 +412,11 @@ mod tests {
             chunk_id: ChunkId::from_bytes([1; 16]),
             document_id: DocumentId::parse("d").expect("valid"),
             score: 0.9,
-            distance: 0.1,
+            distance: Some(0.1),
             text: Some("text".into()),
             title: "title".into(),
             metadata: Metadata::default(),
+            explanation: None,
         };
         assert_eq!(
             String::from_utf8_lossy(&to_bytes(&HitOut::from(&hit))),
@@ -318,20 +426,39 @@ mod tests {
                 r#""title":"title","metadata":{}}"#
             )
         );
+        let part = RankingPart { rank: 3, value: 0.5, score: 0.9 };
         hit.text = None;
-        assert!(!String::from_utf8_lossy(&to_bytes(&HitOut::from(&hit))).contains("text"));
+        hit.distance = None;
+        hit.explanation = Some(Explanation { vector: None, text: Some(part) });
+        assert_eq!(
+            String::from_utf8_lossy(&to_bytes(&HitOut::from(&hit))),
+            concat!(
+                r#"{"rank":1,"chunk_id":"01010101-0101-0101-0101-010101010101","#,
+                r#""document_id":"d","score":0.9,"title":"title","metadata":{},"#,
+                r#""explanation":{"text":{"rank":3,"bm25":0.5,"score":0.9}}}"#
+            )
+        );
+        hit.explanation = Some(Explanation { vector: Some(part), text: None });
+        let printed = to_bytes(&HitOut::from(&hit));
+        let expected = r#""explanation":{"vector":{"rank":3,"distance":0.5,"score":0.9}}}"#;
+        assert!(String::from_utf8_lossy(&printed).ends_with(expected));
     }
 
     #[test]
     fn the_query_string_and_the_body_say_the_same() {
         let query = "query=red+fox&k=3&distance_threshold=0.5&include_text=false&exact=true\
-                     &min_revision=7&timeout_ms=20&ef=40&group_by=document&filter=chunk.index+%3D%3D+0";
+                     &min_revision=7&timeout_ms=20&ef=40&group_by=document\
+                     &mode=hybrid&weights=1,2&explain=true\
+                     &filter=chunk.index+%3D%3D+0";
         let body = r#"{"query":"red fox","k":3,"distance_threshold":0.5,"include_text":false,
                        "exact":true,"min_revision":"7","timeout_ms":20,"ef":40,"group_by":"document",
+                       "mode":"hybrid","weights":{"vector":1,"text":2},"explain":true,
                        "filter":"chunk.index == 0"}"#;
         let parsed = request(query, "").expect("valid");
         assert_eq!(Ok(&parsed), request("", body).as_ref());
-        assert!(parsed.by_document);
+        assert!(parsed.by_document && parsed.explain);
+        assert_eq!(parsed.queries[0].mode, Some(SearchMode::Hybrid));
+        assert_eq!(parsed.queries[0].weights, Some(Weights { vector: 1.0, text: 2.0 }));
         assert_eq!(parsed.at.min_revision, Some(Revision(7)));
         assert_eq!((parsed.queries[0].k, parsed.queries[0].ef), (Some(3), Some(40)));
         assert_eq!(parsed.filter.as_deref(), Some("chunk.index == 0"));
@@ -368,6 +495,10 @@ mod tests {
             ("query=a&limit=1", "", "limit"),
             ("query=a&distance_threshold=NaN", "", "distance_threshold"),
             ("embedding=1;2", "", "embedding"),
+            ("query=a&mode=fuzzy", "", "mode"),
+            ("query=a&weights=1", "", "weights"),
+            ("query=a&weights=1,b", "", "weights"),
+            ("", r#"{"queries":[{"query":"a","mode":"x"}]}"#, "queries[0].mode"),
             ("", r#"{"queries":[]}"#, "queries"),
             ("query=a", r#"{"queries":[{"query":"b"}]}"#, "queries"),
             ("", r#"{"queries":[{"query":"a"},{}]}"#, "queries[1].query"),

@@ -143,7 +143,17 @@ pub(in crate::api::http) struct SearchParams {
     /// Most hits: 10 when absent; at most 1 000 in one answer, 10 000 in a stream.
     #[param(nullable = false)]
     k: Option<u64>,
-    /// The largest distance that a hit may have.
+    /// `hybrid`, by vectors and words together; `vector`; or `text`, by words alone. When absent:
+    /// `vector` for an embedding or with a distance threshold, else `hybrid`.
+    #[param(nullable = false)]
+    mode: Option<String>,
+    /// How much each ranking counts in a hybrid search: that of nearness, then that of words.
+    #[param(nullable = false, style = Form, explode = false)]
+    weights: Option<Vec<f32>>,
+    /// Whether hits say how they came to their ranks.
+    #[param(nullable = false)]
+    explain: Option<bool>,
+    /// The largest distance that a hit may have. Ranks by vectors.
     #[param(nullable = false)]
     distance_threshold: Option<f32>,
     /// Only chunks of which this expression is true.

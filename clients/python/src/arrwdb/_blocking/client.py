@@ -52,8 +52,10 @@ from ..values import (
     OnConflict,
     PulledEvents,
     Recall,
+    SearchMode,
     SearchQuery,
     SearchResults,
+    SearchWeights,
     SnapshotItem,
 )
 from .ingesting import Documents, ingest
@@ -488,6 +490,9 @@ class Client:
         *,
         embedding: Iterable[float] | None = None,
         k: int | None = None,
+        mode: SearchMode | None = None,
+        weights: SearchWeights | None = None,
+        explain: bool = False,
         distance_threshold: float | None = None,
         filter: str = "",
         include_text: bool | None = None,
@@ -497,10 +502,15 @@ class Client:
         min_revision: int | None = None,
         timeout: float | None = None,
     ) -> SearchResults:
-        """Finds the `k` chunks (10 when not given, at most 1 000) nearest to a text or a vector,
-        of those of which the `filter` is true, if there is one. With `group_by="document"` `k`
-        counts documents, and of each its best chunk is found. `exact` forbids approximation; else
-        `ef` (1 to 10 000) says how wide it looks: more finds more and takes longer."""
+        """Finds the `k` chunks (10 when not given, at most 1 000) that fit a text best or are
+        nearest to a vector, of those of which the `filter` is true, if there is one.
+
+        A text is found by vectors and words together unless `mode` says otherwise or there is a
+        `distance_threshold`, which ranks by vectors. `explain` says how hits came to their ranks.
+        With `group_by="document"` `k` counts documents, and of each its best chunk is found.
+        `exact` forbids approximation; else `ef` (1 to 10 000) says how wide it looks: more finds
+        more and takes longer.
+        """
         request = search_service_pb2.SearchRequest(
             library_id=library,
             query=query,
@@ -512,6 +522,9 @@ class Client:
             group_by=_convert.group_by_to_pb(group_by),
             exact=exact,
             ef=ef,
+            mode=_convert.mode_to_pb(mode),
+            weights=_convert.weights_to_pb(weights),
+            explain=explain,
             min_revision=min_revision,
         )
         reply = self._call(self._stubs.searches.Search, request, timeout)
@@ -523,6 +536,9 @@ class Client:
         queries: Iterable[SearchQuery | str],
         *,
         k: int | None = None,
+        mode: SearchMode | None = None,
+        weights: SearchWeights | None = None,
+        explain: bool = False,
         distance_threshold: float | None = None,
         filter: str = "",
         include_text: bool | None = None,
@@ -533,7 +549,8 @@ class Client:
         timeout: float | None = None,
     ) -> list[SearchResults]:
         """Answers several queries, at most 100, at one revision, in their order. `k`,
-        `distance_threshold`, `filter` and `ef` are of those that say nothing else."""
+        `mode`, `weights`, `distance_threshold`, `filter` and `ef` are of those that say nothing
+        else."""
         request = search_service_pb2.SearchRequest(
             library_id=library,
             queries=[_convert.query_to_pb(query) for query in queries],
@@ -544,6 +561,9 @@ class Client:
             group_by=_convert.group_by_to_pb(group_by),
             exact=exact,
             ef=ef,
+            mode=_convert.mode_to_pb(mode),
+            weights=_convert.weights_to_pb(weights),
+            explain=explain,
             min_revision=min_revision,
         )
         reply = self._call(self._stubs.searches.Search, request, timeout)
@@ -556,6 +576,9 @@ class Client:
         *,
         embedding: Iterable[float] | None = None,
         k: int | None = None,
+        mode: SearchMode | None = None,
+        weights: SearchWeights | None = None,
+        explain: bool = False,
         distance_threshold: float | None = None,
         filter: str = "",
         include_text: bool | None = None,
@@ -577,6 +600,9 @@ class Client:
             group_by=_convert.group_by_to_pb(group_by),
             exact=exact,
             ef=ef,
+            mode=_convert.mode_to_pb(mode),
+            weights=_convert.weights_to_pb(weights),
+            explain=explain,
             min_revision=min_revision,
         )
         return HitStream(

@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from arrwdb.v1 import library_pb2 as arrwdb_dot_v1_dot_library__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61rrwdb/v1/index_service.proto\x12\tarrwdb.v1\x1a\x17\x61rrwdb/v1/library.proto\"S\n\x13RebuildIndexRequest\x12\x12\n\nlibrary_id\x18\x01 \x01(\t\x12(\n\nindex_type\x18\x02 \x01(\x0e\x32\x14.arrwdb.v1.IndexType\"(\n\x14RebuildIndexResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\"*\n\x14OptimizeIndexRequest\x12\x12\n\nlibrary_id\x18\x01 \x01(\t\")\n\x15OptimizeIndexResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\"\x83\x01\n\x19GetIndexStatisticsRequest\x12\x12\n\nlibrary_id\x18\x01 \x01(\t\x12\x19\n\x0cmin_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x17\n\ntimeout_ms\x18\x03 \x01(\rH\x01\x88\x01\x01\x42\x0f\n\r_min_revisionB\r\n\x0b_timeout_ms\"\xff\x01\n\x1aGetIndexStatisticsResponse\x12\x12\n\nlibrary_id\x18\x01 \x01(\t\x12(\n\nindex_type\x18\x02 \x01(\x0e\x32\x14.arrwdb.v1.IndexType\x12\x10\n\x08num_rows\x18\x03 \x01(\x04\x12\x16\n\x0enum_tombstones\x18\x04 \x01(\x04\x12\x13\n\x0bindex_bytes\x18\x05 \x01(\x04\x12)\n\x08segments\x18\x06 \x03(\x0b\x32\x17.arrwdb.v1.IndexSegment\x12\'\n\x08\x62uilding\x18\x07 \x01(\x0b\x32\x15.arrwdb.v1.IndexBuild\x12\x10\n\x08revision\x18\x08 \x01(\x04\"l\n\x0cIndexSegment\x12\x11\n\thas_graph\x18\x01 \x01(\x08\x12\x10\n\x08num_rows\x18\x02 \x01(\x04\x12\x16\n\x0enum_tombstones\x18\x03 \x01(\x04\x12\x13\n\x0bindex_bytes\x18\x04 \x01(\x04\x12\n\n\x02\x65\x66\x18\x05 \x01(\r\"5\n\nIndexBuild\x12\x10\n\x08num_rows\x18\x01 \x01(\x04\x12\x15\n\rnum_rows_done\x18\x02 \x01(\x04\x32\x96\x02\n\x0cIndexService\x12O\n\x0cRebuildIndex\x12\x1e.arrwdb.v1.RebuildIndexRequest\x1a\x1f.arrwdb.v1.RebuildIndexResponse\x12R\n\rOptimizeIndex\x12\x1f.arrwdb.v1.OptimizeIndexRequest\x1a .arrwdb.v1.OptimizeIndexResponse\x12\x61\n\x12GetIndexStatistics\x12$.arrwdb.v1.GetIndexStatisticsRequest\x1a%.arrwdb.v1.GetIndexStatisticsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61rrwdb/v1/index_service.proto\x12\tarrwdb.v1\x1a\x17\x61rrwdb/v1/library.proto\"S\n\x13RebuildIndexRequest\x12\x12\n\nlibrary_id\x18\x01 \x01(\t\x12(\n\nindex_type\x18\x02 \x01(\x0e\x32\x14.arrwdb.v1.IndexType\"(\n\x14RebuildIndexResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\"*\n\x14OptimizeIndexRequest\x12\x12\n\nlibrary_id\x18\x01 \x01(\t\")\n\x15OptimizeIndexResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\"\x83\x01\n\x19GetIndexStatisticsRequest\x12\x12\n\nlibrary_id\x18\x01 \x01(\t\x12\x19\n\x0cmin_revision\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x17\n\ntimeout_ms\x18\x03 \x01(\rH\x01\x88\x01\x01\x42\x0f\n\r_min_revisionB\r\n\x0b_timeout_ms\"\xa3\x02\n\x1aGetIndexStatisticsResponse\x12\x12\n\nlibrary_id\x18\x01 \x01(\t\x12(\n\nindex_type\x18\x02 \x01(\x0e\x32\x14.arrwdb.v1.IndexType\x12\x10\n\x08num_rows\x18\x03 \x01(\x04\x12\x16\n\x0enum_tombstones\x18\x04 \x01(\x04\x12\x13\n\x0bindex_bytes\x18\x05 \x01(\x04\x12)\n\x08segments\x18\x06 \x03(\x0b\x32\x17.arrwdb.v1.IndexSegment\x12\'\n\x08\x62uilding\x18\x07 \x01(\x0b\x32\x15.arrwdb.v1.IndexBuild\x12\x10\n\x08revision\x18\x08 \x01(\x04\x12\"\n\x04text\x18\t \x01(\x0b\x32\x14.arrwdb.v1.TextIndex\"]\n\tTextIndex\x12\x10\n\x08num_rows\x18\x01 \x01(\x04\x12\x16\n\x0enum_tombstones\x18\x02 \x01(\x04\x12\x11\n\tnum_terms\x18\x03 \x01(\x04\x12\x13\n\x0bindex_bytes\x18\x04 \x01(\x04\"l\n\x0cIndexSegment\x12\x11\n\thas_graph\x18\x01 \x01(\x08\x12\x10\n\x08num_rows\x18\x02 \x01(\x04\x12\x16\n\x0enum_tombstones\x18\x03 \x01(\x04\x12\x13\n\x0bindex_bytes\x18\x04 \x01(\x04\x12\n\n\x02\x65\x66\x18\x05 \x01(\r\"5\n\nIndexBuild\x12\x10\n\x08num_rows\x18\x01 \x01(\x04\x12\x15\n\rnum_rows_done\x18\x02 \x01(\x04\x32\x96\x02\n\x0cIndexService\x12O\n\x0cRebuildIndex\x12\x1e.arrwdb.v1.RebuildIndexRequest\x1a\x1f.arrwdb.v1.RebuildIndexResponse\x12R\n\rOptimizeIndex\x12\x1f.arrwdb.v1.OptimizeIndexRequest\x1a .arrwdb.v1.OptimizeIndexResponse\x12\x61\n\x12GetIndexStatistics\x12$.arrwdb.v1.GetIndexStatisticsRequest\x1a%.arrwdb.v1.GetIndexStatisticsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,11 +33,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETINDEXSTATISTICSREQUEST']._serialized_start=284
   _globals['_GETINDEXSTATISTICSREQUEST']._serialized_end=415
   _globals['_GETINDEXSTATISTICSRESPONSE']._serialized_start=418
-  _globals['_GETINDEXSTATISTICSRESPONSE']._serialized_end=673
-  _globals['_INDEXSEGMENT']._serialized_start=675
-  _globals['_INDEXSEGMENT']._serialized_end=783
-  _globals['_INDEXBUILD']._serialized_start=785
-  _globals['_INDEXBUILD']._serialized_end=838
-  _globals['_INDEXSERVICE']._serialized_start=841
-  _globals['_INDEXSERVICE']._serialized_end=1119
+  _globals['_GETINDEXSTATISTICSRESPONSE']._serialized_end=709
+  _globals['_TEXTINDEX']._serialized_start=711
+  _globals['_TEXTINDEX']._serialized_end=804
+  _globals['_INDEXSEGMENT']._serialized_start=806
+  _globals['_INDEXSEGMENT']._serialized_end=914
+  _globals['_INDEXBUILD']._serialized_start=916
+  _globals['_INDEXBUILD']._serialized_end=969
+  _globals['_INDEXSERVICE']._serialized_start=972
+  _globals['_INDEXSERVICE']._serialized_end=1250
 # @@protoc_insertion_point(module_scope)

@@ -44,7 +44,7 @@ class GetIndexStatisticsRequest(_message.Message):
     def __init__(self, library_id: _Optional[str] = ..., min_revision: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
 
 class GetIndexStatisticsResponse(_message.Message):
-    __slots__ = ("library_id", "index_type", "num_rows", "num_tombstones", "index_bytes", "segments", "building", "revision")
+    __slots__ = ("library_id", "index_type", "num_rows", "num_tombstones", "index_bytes", "segments", "building", "revision", "text")
     LIBRARY_ID_FIELD_NUMBER: _ClassVar[int]
     INDEX_TYPE_FIELD_NUMBER: _ClassVar[int]
     NUM_ROWS_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,7 @@ class GetIndexStatisticsResponse(_message.Message):
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     BUILDING_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
     library_id: str
     index_type: _library_pb2.IndexType
     num_rows: int
@@ -61,7 +62,20 @@ class GetIndexStatisticsResponse(_message.Message):
     segments: _containers.RepeatedCompositeFieldContainer[IndexSegment]
     building: IndexBuild
     revision: int
-    def __init__(self, library_id: _Optional[str] = ..., index_type: _Optional[_Union[_library_pb2.IndexType, str]] = ..., num_rows: _Optional[int] = ..., num_tombstones: _Optional[int] = ..., index_bytes: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[IndexSegment, _Mapping]]] = ..., building: _Optional[_Union[IndexBuild, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
+    text: TextIndex
+    def __init__(self, library_id: _Optional[str] = ..., index_type: _Optional[_Union[_library_pb2.IndexType, str]] = ..., num_rows: _Optional[int] = ..., num_tombstones: _Optional[int] = ..., index_bytes: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[IndexSegment, _Mapping]]] = ..., building: _Optional[_Union[IndexBuild, _Mapping]] = ..., revision: _Optional[int] = ..., text: _Optional[_Union[TextIndex, _Mapping]] = ...) -> None: ...
+
+class TextIndex(_message.Message):
+    __slots__ = ("num_rows", "num_tombstones", "num_terms", "index_bytes")
+    NUM_ROWS_FIELD_NUMBER: _ClassVar[int]
+    NUM_TOMBSTONES_FIELD_NUMBER: _ClassVar[int]
+    NUM_TERMS_FIELD_NUMBER: _ClassVar[int]
+    INDEX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    num_rows: int
+    num_tombstones: int
+    num_terms: int
+    index_bytes: int
+    def __init__(self, num_rows: _Optional[int] = ..., num_tombstones: _Optional[int] = ..., num_terms: _Optional[int] = ..., index_bytes: _Optional[int] = ...) -> None: ...
 
 class IndexSegment(_message.Message):
     __slots__ = ("has_graph", "num_rows", "num_tombstones", "index_bytes", "ef")

@@ -8,15 +8,26 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class SearchMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SEARCH_MODE_UNSPECIFIED: _ClassVar[SearchMode]
+    SEARCH_MODE_HYBRID: _ClassVar[SearchMode]
+    SEARCH_MODE_VECTOR: _ClassVar[SearchMode]
+    SEARCH_MODE_TEXT: _ClassVar[SearchMode]
+
 class GroupBy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     GROUP_BY_UNSPECIFIED: _ClassVar[GroupBy]
     GROUP_BY_DOCUMENT: _ClassVar[GroupBy]
+SEARCH_MODE_UNSPECIFIED: SearchMode
+SEARCH_MODE_HYBRID: SearchMode
+SEARCH_MODE_VECTOR: SearchMode
+SEARCH_MODE_TEXT: SearchMode
 GROUP_BY_UNSPECIFIED: GroupBy
 GROUP_BY_DOCUMENT: GroupBy
 
 class SearchRequest(_message.Message):
-    __slots__ = ("library_id", "query", "embedding", "k", "distance_threshold", "queries", "filter", "include_text", "exact", "ef", "min_revision", "timeout_ms", "group_by")
+    __slots__ = ("library_id", "query", "embedding", "k", "distance_threshold", "queries", "filter", "include_text", "exact", "ef", "min_revision", "timeout_ms", "group_by", "mode", "weights", "explain")
     LIBRARY_ID_FIELD_NUMBER: _ClassVar[int]
     QUERY_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +41,9 @@ class SearchRequest(_message.Message):
     MIN_REVISION_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     GROUP_BY_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     library_id: str
     query: str
     embedding: _containers.RepeatedScalarFieldContainer[float]
@@ -43,23 +57,38 @@ class SearchRequest(_message.Message):
     min_revision: int
     timeout_ms: int
     group_by: GroupBy
-    def __init__(self, library_id: _Optional[str] = ..., query: _Optional[str] = ..., embedding: _Optional[_Iterable[float]] = ..., k: _Optional[int] = ..., distance_threshold: _Optional[float] = ..., queries: _Optional[_Iterable[_Union[SearchQuery, _Mapping]]] = ..., filter: _Optional[str] = ..., include_text: _Optional[bool] = ..., exact: _Optional[bool] = ..., ef: _Optional[int] = ..., min_revision: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., group_by: _Optional[_Union[GroupBy, str]] = ...) -> None: ...
+    mode: SearchMode
+    weights: SearchWeights
+    explain: bool
+    def __init__(self, library_id: _Optional[str] = ..., query: _Optional[str] = ..., embedding: _Optional[_Iterable[float]] = ..., k: _Optional[int] = ..., distance_threshold: _Optional[float] = ..., queries: _Optional[_Iterable[_Union[SearchQuery, _Mapping]]] = ..., filter: _Optional[str] = ..., include_text: _Optional[bool] = ..., exact: _Optional[bool] = ..., ef: _Optional[int] = ..., min_revision: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., group_by: _Optional[_Union[GroupBy, str]] = ..., mode: _Optional[_Union[SearchMode, str]] = ..., weights: _Optional[_Union[SearchWeights, _Mapping]] = ..., explain: _Optional[bool] = ...) -> None: ...
+
+class SearchWeights(_message.Message):
+    __slots__ = ("vector", "text")
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    vector: float
+    text: float
+    def __init__(self, vector: _Optional[float] = ..., text: _Optional[float] = ...) -> None: ...
 
 class SearchQuery(_message.Message):
-    __slots__ = ("query", "embedding", "k", "distance_threshold", "filter", "ef")
+    __slots__ = ("query", "embedding", "k", "distance_threshold", "filter", "ef", "mode", "weights")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     DISTANCE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     EF_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     query: str
     embedding: _containers.RepeatedScalarFieldContainer[float]
     k: int
     distance_threshold: float
     filter: str
     ef: int
-    def __init__(self, query: _Optional[str] = ..., embedding: _Optional[_Iterable[float]] = ..., k: _Optional[int] = ..., distance_threshold: _Optional[float] = ..., filter: _Optional[str] = ..., ef: _Optional[int] = ...) -> None: ...
+    mode: SearchMode
+    weights: SearchWeights
+    def __init__(self, query: _Optional[str] = ..., embedding: _Optional[_Iterable[float]] = ..., k: _Optional[int] = ..., distance_threshold: _Optional[float] = ..., filter: _Optional[str] = ..., ef: _Optional[int] = ..., mode: _Optional[_Union[SearchMode, str]] = ..., weights: _Optional[_Union[SearchWeights, _Mapping]] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
     __slots__ = ("results", "total_results", "revision", "queries")
@@ -84,7 +113,7 @@ class SearchQueryResults(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., total_results: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("rank", "chunk_id", "document_id", "score", "distance", "text", "title", "metadata")
+    __slots__ = ("rank", "chunk_id", "document_id", "score", "distance", "text", "title", "metadata", "explanation")
     RANK_FIELD_NUMBER: _ClassVar[int]
     CHUNK_ID_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +122,7 @@ class Hit(_message.Message):
     TEXT_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATION_FIELD_NUMBER: _ClassVar[int]
     rank: int
     chunk_id: str
     document_id: str
@@ -101,10 +131,39 @@ class Hit(_message.Message):
     text: str
     title: str
     metadata: _struct_pb2.Struct
-    def __init__(self, rank: _Optional[int] = ..., chunk_id: _Optional[str] = ..., document_id: _Optional[str] = ..., score: _Optional[float] = ..., distance: _Optional[float] = ..., text: _Optional[str] = ..., title: _Optional[str] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    explanation: Explanation
+    def __init__(self, rank: _Optional[int] = ..., chunk_id: _Optional[str] = ..., document_id: _Optional[str] = ..., score: _Optional[float] = ..., distance: _Optional[float] = ..., text: _Optional[str] = ..., title: _Optional[str] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ...) -> None: ...
+
+class Explanation(_message.Message):
+    __slots__ = ("vector", "text")
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    vector: VectorPart
+    text: TextPart
+    def __init__(self, vector: _Optional[_Union[VectorPart, _Mapping]] = ..., text: _Optional[_Union[TextPart, _Mapping]] = ...) -> None: ...
+
+class VectorPart(_message.Message):
+    __slots__ = ("rank", "distance", "score")
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    DISTANCE_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    rank: int
+    distance: float
+    score: float
+    def __init__(self, rank: _Optional[int] = ..., distance: _Optional[float] = ..., score: _Optional[float] = ...) -> None: ...
+
+class TextPart(_message.Message):
+    __slots__ = ("rank", "bm25", "score")
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    BM25_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    rank: int
+    bm25: float
+    score: float
+    def __init__(self, rank: _Optional[int] = ..., bm25: _Optional[float] = ..., score: _Optional[float] = ...) -> None: ...
 
 class StreamSearchRequest(_message.Message):
-    __slots__ = ("library_id", "query", "embedding", "k", "distance_threshold", "filter", "include_text", "exact", "ef", "min_revision", "timeout_ms", "group_by")
+    __slots__ = ("library_id", "query", "embedding", "k", "distance_threshold", "filter", "include_text", "exact", "ef", "min_revision", "timeout_ms", "group_by", "mode", "weights", "explain")
     LIBRARY_ID_FIELD_NUMBER: _ClassVar[int]
     QUERY_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
@@ -117,6 +176,9 @@ class StreamSearchRequest(_message.Message):
     MIN_REVISION_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     GROUP_BY_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     library_id: str
     query: str
     embedding: _containers.RepeatedScalarFieldContainer[float]
@@ -129,7 +191,10 @@ class StreamSearchRequest(_message.Message):
     min_revision: int
     timeout_ms: int
     group_by: GroupBy
-    def __init__(self, library_id: _Optional[str] = ..., query: _Optional[str] = ..., embedding: _Optional[_Iterable[float]] = ..., k: _Optional[int] = ..., distance_threshold: _Optional[float] = ..., filter: _Optional[str] = ..., include_text: _Optional[bool] = ..., exact: _Optional[bool] = ..., ef: _Optional[int] = ..., min_revision: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., group_by: _Optional[_Union[GroupBy, str]] = ...) -> None: ...
+    mode: SearchMode
+    weights: SearchWeights
+    explain: bool
+    def __init__(self, library_id: _Optional[str] = ..., query: _Optional[str] = ..., embedding: _Optional[_Iterable[float]] = ..., k: _Optional[int] = ..., distance_threshold: _Optional[float] = ..., filter: _Optional[str] = ..., include_text: _Optional[bool] = ..., exact: _Optional[bool] = ..., ef: _Optional[int] = ..., min_revision: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., group_by: _Optional[_Union[GroupBy, str]] = ..., mode: _Optional[_Union[SearchMode, str]] = ..., weights: _Optional[_Union[SearchWeights, _Mapping]] = ..., explain: _Optional[bool] = ...) -> None: ...
 
 class StreamSearchResponse(_message.Message):
     __slots__ = ("hit", "complete")

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file arrwdb/v1/index_service.proto.
  */
 export const file_arrwdb_v1_index_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hcnJ3ZGIvdjEvaW5kZXhfc2VydmljZS5wcm90bxIJYXJyd2RiLnYxIlMKE1JlYnVpbGRJbmRleFJlcXVlc3QSEgoKbGlicmFyeV9pZBgBIAEoCRIoCgppbmRleF90eXBlGAIgASgOMhQuYXJyd2RiLnYxLkluZGV4VHlwZSIoChRSZWJ1aWxkSW5kZXhSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBCIqChRPcHRpbWl6ZUluZGV4UmVxdWVzdBISCgpsaWJyYXJ5X2lkGAEgASgJIikKFU9wdGltaXplSW5kZXhSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBCKDAQoZR2V0SW5kZXhTdGF0aXN0aWNzUmVxdWVzdBISCgpsaWJyYXJ5X2lkGAEgASgJEhkKDG1pbl9yZXZpc2lvbhgCIAEoBEgAiAEBEhcKCnRpbWVvdXRfbXMYAyABKA1IAYgBAUIPCg1fbWluX3JldmlzaW9uQg0KC190aW1lb3V0X21zIv8BChpHZXRJbmRleFN0YXRpc3RpY3NSZXNwb25zZRISCgpsaWJyYXJ5X2lkGAEgASgJEigKCmluZGV4X3R5cGUYAiABKA4yFC5hcnJ3ZGIudjEuSW5kZXhUeXBlEhAKCG51bV9yb3dzGAMgASgEEhYKDm51bV90b21ic3RvbmVzGAQgASgEEhMKC2luZGV4X2J5dGVzGAUgASgEEikKCHNlZ21lbnRzGAYgAygLMhcuYXJyd2RiLnYxLkluZGV4U2VnbWVudBInCghidWlsZGluZxgHIAEoCzIVLmFycndkYi52MS5JbmRleEJ1aWxkEhAKCHJldmlzaW9uGAggASgEImwKDEluZGV4U2VnbWVudBIRCgloYXNfZ3JhcGgYASABKAgSEAoIbnVtX3Jvd3MYAiABKAQSFgoObnVtX3RvbWJzdG9uZXMYAyABKAQSEwoLaW5kZXhfYnl0ZXMYBCABKAQSCgoCZWYYBSABKA0iNQoKSW5kZXhCdWlsZBIQCghudW1fcm93cxgBIAEoBBIVCg1udW1fcm93c19kb25lGAIgASgEMpYCCgxJbmRleFNlcnZpY2USTwoMUmVidWlsZEluZGV4Eh4uYXJyd2RiLnYxLlJlYnVpbGRJbmRleFJlcXVlc3QaHy5hcnJ3ZGIudjEuUmVidWlsZEluZGV4UmVzcG9uc2USUgoNT3B0aW1pemVJbmRleBIfLmFycndkYi52MS5PcHRpbWl6ZUluZGV4UmVxdWVzdBogLmFycndkYi52MS5PcHRpbWl6ZUluZGV4UmVzcG9uc2USYQoSR2V0SW5kZXhTdGF0aXN0aWNzEiQuYXJyd2RiLnYxLkdldEluZGV4U3RhdGlzdGljc1JlcXVlc3QaJS5hcnJ3ZGIudjEuR2V0SW5kZXhTdGF0aXN0aWNzUmVzcG9uc2ViBnByb3RvMw", [file_arrwdb_v1_library]);
+  fileDesc("Ch1hcnJ3ZGIvdjEvaW5kZXhfc2VydmljZS5wcm90bxIJYXJyd2RiLnYxIlMKE1JlYnVpbGRJbmRleFJlcXVlc3QSEgoKbGlicmFyeV9pZBgBIAEoCRIoCgppbmRleF90eXBlGAIgASgOMhQuYXJyd2RiLnYxLkluZGV4VHlwZSIoChRSZWJ1aWxkSW5kZXhSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBCIqChRPcHRpbWl6ZUluZGV4UmVxdWVzdBISCgpsaWJyYXJ5X2lkGAEgASgJIikKFU9wdGltaXplSW5kZXhSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBCKDAQoZR2V0SW5kZXhTdGF0aXN0aWNzUmVxdWVzdBISCgpsaWJyYXJ5X2lkGAEgASgJEhkKDG1pbl9yZXZpc2lvbhgCIAEoBEgAiAEBEhcKCnRpbWVvdXRfbXMYAyABKA1IAYgBAUIPCg1fbWluX3JldmlzaW9uQg0KC190aW1lb3V0X21zIqMCChpHZXRJbmRleFN0YXRpc3RpY3NSZXNwb25zZRISCgpsaWJyYXJ5X2lkGAEgASgJEigKCmluZGV4X3R5cGUYAiABKA4yFC5hcnJ3ZGIudjEuSW5kZXhUeXBlEhAKCG51bV9yb3dzGAMgASgEEhYKDm51bV90b21ic3RvbmVzGAQgASgEEhMKC2luZGV4X2J5dGVzGAUgASgEEikKCHNlZ21lbnRzGAYgAygLMhcuYXJyd2RiLnYxLkluZGV4U2VnbWVudBInCghidWlsZGluZxgHIAEoCzIVLmFycndkYi52MS5JbmRleEJ1aWxkEhAKCHJldmlzaW9uGAggASgEEiIKBHRleHQYCSABKAsyFC5hcnJ3ZGIudjEuVGV4dEluZGV4Il0KCVRleHRJbmRleBIQCghudW1fcm93cxgBIAEoBBIWCg5udW1fdG9tYnN0b25lcxgCIAEoBBIRCgludW1fdGVybXMYAyABKAQSEwoLaW5kZXhfYnl0ZXMYBCABKAQibAoMSW5kZXhTZWdtZW50EhEKCWhhc19ncmFwaBgBIAEoCBIQCghudW1fcm93cxgCIAEoBBIWCg5udW1fdG9tYnN0b25lcxgDIAEoBBITCgtpbmRleF9ieXRlcxgEIAEoBBIKCgJlZhgFIAEoDSI1CgpJbmRleEJ1aWxkEhAKCG51bV9yb3dzGAEgASgEEhUKDW51bV9yb3dzX2RvbmUYAiABKAQylgIKDEluZGV4U2VydmljZRJPCgxSZWJ1aWxkSW5kZXgSHi5hcnJ3ZGIudjEuUmVidWlsZEluZGV4UmVxdWVzdBofLmFycndkYi52MS5SZWJ1aWxkSW5kZXhSZXNwb25zZRJSCg1PcHRpbWl6ZUluZGV4Eh8uYXJyd2RiLnYxLk9wdGltaXplSW5kZXhSZXF1ZXN0GiAuYXJyd2RiLnYxLk9wdGltaXplSW5kZXhSZXNwb25zZRJhChJHZXRJbmRleFN0YXRpc3RpY3MSJC5hcnJ3ZGIudjEuR2V0SW5kZXhTdGF0aXN0aWNzUmVxdWVzdBolLmFycndkYi52MS5HZXRJbmRleFN0YXRpc3RpY3NSZXNwb25zZWIGcHJvdG8z", [file_arrwdb_v1_library]);
 
 /**
  * The index to build anew.
@@ -201,6 +201,13 @@ export type GetIndexStatisticsResponse = Message<"arrwdb.v1.GetIndexStatisticsRe
    * @generated from field: uint64 revision = 8;
    */
   revision: bigint;
+
+  /**
+   * The index of its texts; absent where the library has no embedder.
+   *
+   * @generated from field: arrwdb.v1.TextIndex text = 9;
+   */
+  text?: TextIndex | undefined;
 };
 
 /**
@@ -209,6 +216,48 @@ export type GetIndexStatisticsResponse = Message<"arrwdb.v1.GetIndexStatisticsRe
  */
 export const GetIndexStatisticsResponseSchema: GenMessage<GetIndexStatisticsResponse> = /*@__PURE__*/
   messageDesc(file_arrwdb_v1_index_service, 5);
+
+/**
+ * What finds chunks by their words.
+ *
+ * @generated from message arrwdb.v1.TextIndex
+ */
+export type TextIndex = Message<"arrwdb.v1.TextIndex"> & {
+  /**
+   * Rows: one for each chunk that says something.
+   *
+   * @generated from field: uint64 num_rows = 1;
+   */
+  numRows: bigint;
+
+  /**
+   * Rows that are deleted but not yet merged away.
+   *
+   * @generated from field: uint64 num_tombstones = 2;
+   */
+  numTombstones: bigint;
+
+  /**
+   * Terms of all rows, repetitions included.
+   *
+   * @generated from field: uint64 num_terms = 3;
+   */
+  numTerms: bigint;
+
+  /**
+   * Memory, in bytes.
+   *
+   * @generated from field: uint64 index_bytes = 4;
+   */
+  indexBytes: bigint;
+};
+
+/**
+ * Describes the message arrwdb.v1.TextIndex.
+ * Use `create(TextIndexSchema)` to create a new message.
+ */
+export const TextIndexSchema: GenMessage<TextIndex> = /*@__PURE__*/
+  messageDesc(file_arrwdb_v1_index_service, 6);
 
 /**
  * Rows that are searched together.
@@ -257,7 +306,7 @@ export type IndexSegment = Message<"arrwdb.v1.IndexSegment"> & {
  * Use `create(IndexSegmentSchema)` to create a new message.
  */
 export const IndexSegmentSchema: GenMessage<IndexSegment> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_index_service, 6);
+  messageDesc(file_arrwdb_v1_index_service, 7);
 
 /**
  * A graph that is being built.
@@ -285,7 +334,7 @@ export type IndexBuild = Message<"arrwdb.v1.IndexBuild"> & {
  * Use `create(IndexBuildSchema)` to create a new message.
  */
 export const IndexBuildSchema: GenMessage<IndexBuild> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_index_service, 7);
+  messageDesc(file_arrwdb_v1_index_service, 8);
 
 /**
  * Looks after libraries' indexes. None of this is needed for right answers, nor mostly for fast

@@ -11,7 +11,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file arrwdb/v1/search_service.proto.
  */
 export const file_arrwdb_v1_search_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5hcnJ3ZGIvdjEvc2VhcmNoX3NlcnZpY2UucHJvdG8SCWFycndkYi52MSKoAwoNU2VhcmNoUmVxdWVzdBISCgpsaWJyYXJ5X2lkGAEgASgJEhIKBXF1ZXJ5GAIgASgJSACIAQESEQoJZW1iZWRkaW5nGAMgAygCEg4KAWsYBCABKA1IAYgBARIfChJkaXN0YW5jZV90aHJlc2hvbGQYBSABKAJIAogBARInCgdxdWVyaWVzGAYgAygLMhYuYXJyd2RiLnYxLlNlYXJjaFF1ZXJ5Eg4KBmZpbHRlchgHIAEoCRIZCgxpbmNsdWRlX3RleHQYCCABKAhIA4gBARINCgVleGFjdBgJIAEoCBIPCgJlZhgKIAEoDUgEiAEBEhkKDG1pbl9yZXZpc2lvbhgLIAEoBEgFiAEBEhcKCnRpbWVvdXRfbXMYDCABKA1IBogBARIkCghncm91cF9ieRgNIAEoDjISLmFycndkYi52MS5Hcm91cEJ5QggKBl9xdWVyeUIECgJfa0IVChNfZGlzdGFuY2VfdGhyZXNob2xkQg8KDV9pbmNsdWRlX3RleHRCBQoDX2VmQg8KDV9taW5fcmV2aXNpb25CDQoLX3RpbWVvdXRfbXMitAEKC1NlYXJjaFF1ZXJ5EhIKBXF1ZXJ5GAEgASgJSACIAQESEQoJZW1iZWRkaW5nGAIgAygCEg4KAWsYAyABKA1IAYgBARIfChJkaXN0YW5jZV90aHJlc2hvbGQYBCABKAJIAogBARIOCgZmaWx0ZXIYBSABKAkSDwoCZWYYBiABKA1IA4gBAUIICgZfcXVlcnlCBAoCX2tCFQoTX2Rpc3RhbmNlX3RocmVzaG9sZEIFCgNfZWYiigEKDlNlYXJjaFJlc3BvbnNlEh8KB3Jlc3VsdHMYASADKAsyDi5hcnJ3ZGIudjEuSGl0EhUKDXRvdGFsX3Jlc3VsdHMYAiABKA0SEAoIcmV2aXNpb24YAyABKAQSLgoHcXVlcmllcxgEIAMoCzIdLmFycndkYi52MS5TZWFyY2hRdWVyeVJlc3VsdHMiXgoSU2VhcmNoUXVlcnlSZXN1bHRzEh8KB3Jlc3VsdHMYASADKAsyDi5hcnJ3ZGIudjEuSGl0EhUKDXRvdGFsX3Jlc3VsdHMYAiABKA0SEAoIcmV2aXNpb24YAyABKAQisQEKA0hpdBIMCgRyYW5rGAEgASgNEhAKCGNodW5rX2lkGAIgASgJEhMKC2RvY3VtZW50X2lkGAMgASgJEg0KBXNjb3JlGAQgASgCEhAKCGRpc3RhbmNlGAUgASgCEhEKBHRleHQYBiABKAlIAIgBARINCgV0aXRsZRgHIAEoCRIpCghtZXRhZGF0YRgIIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBwoFX3RleHQihQMKE1N0cmVhbVNlYXJjaFJlcXVlc3QSEgoKbGlicmFyeV9pZBgBIAEoCRISCgVxdWVyeRgCIAEoCUgAiAEBEhEKCWVtYmVkZGluZxgDIAMoAhIOCgFrGAQgASgNSAGIAQESHwoSZGlzdGFuY2VfdGhyZXNob2xkGAUgASgCSAKIAQESDgoGZmlsdGVyGAcgASgJEhkKDGluY2x1ZGVfdGV4dBgIIAEoCEgDiAEBEg0KBWV4YWN0GAkgASgIEg8KAmVmGAogASgNSASIAQESGQoMbWluX3JldmlzaW9uGAsgASgESAWIAQESFwoKdGltZW91dF9tcxgMIAEoDUgGiAEBEiQKCGdyb3VwX2J5GA0gASgOMhIuYXJyd2RiLnYxLkdyb3VwQnlCCAoGX3F1ZXJ5QgQKAl9rQhUKE19kaXN0YW5jZV90aHJlc2hvbGRCDwoNX2luY2x1ZGVfdGV4dEIFCgNfZWZCDwoNX21pbl9yZXZpc2lvbkINCgtfdGltZW91dF9tcyJsChRTdHJlYW1TZWFyY2hSZXNwb25zZRIdCgNoaXQYASABKAsyDi5hcnJ3ZGIudjEuSGl0SAASLQoIY29tcGxldGUYAiABKAsyGS5hcnJ3ZGIudjEuU2VhcmNoQ29tcGxldGVIAEIGCgRpdGVtIjkKDlNlYXJjaENvbXBsZXRlEhUKDXRvdGFsX3Jlc3VsdHMYASABKA0SEAoIcmV2aXNpb24YAiABKAQi1gEKFE1lYXN1cmVSZWNhbGxSZXF1ZXN0EhIKCmxpYnJhcnlfaWQYASABKAkSGAoLbnVtX3F1ZXJpZXMYAiABKA1IAIgBARIOCgFrGAMgASgNSAGIAQESDwoCZWYYBCABKA1IAogBARIZCgxtaW5fcmV2aXNpb24YBSABKARIA4gBARIXCgp0aW1lb3V0X21zGAYgASgNSASIAQFCDgoMX251bV9xdWVyaWVzQgQKAl9rQgUKA19lZkIPCg1fbWluX3JldmlzaW9uQg0KC190aW1lb3V0X21zIpIBChVNZWFzdXJlUmVjYWxsUmVzcG9uc2USDgoGcmVjYWxsGAEgASgBEhIKCnJlY2FsbF9taW4YAiABKAESEwoLbnVtX3F1ZXJpZXMYAyABKA0SCQoBaxgEIAEoDRIRCglzZWFyY2hfdXMYBSABKAESEAoIZXhhY3RfdXMYBiABKAESEAoIcmV2aXNpb24YByABKAQqOgoHR3JvdXBCeRIYChRHUk9VUF9CWV9VTlNQRUNJRklFRBAAEhUKEUdST1VQX0JZX0RPQ1VNRU5UEAEy9QEKDVNlYXJjaFNlcnZpY2USPQoGU2VhcmNoEhguYXJyd2RiLnYxLlNlYXJjaFJlcXVlc3QaGS5hcnJ3ZGIudjEuU2VhcmNoUmVzcG9uc2USUQoMU3RyZWFtU2VhcmNoEh4uYXJyd2RiLnYxLlN0cmVhbVNlYXJjaFJlcXVlc3QaHy5hcnJ3ZGIudjEuU3RyZWFtU2VhcmNoUmVzcG9uc2UwARJSCg1NZWFzdXJlUmVjYWxsEh8uYXJyd2RiLnYxLk1lYXN1cmVSZWNhbGxSZXF1ZXN0GiAuYXJyd2RiLnYxLk1lYXN1cmVSZWNhbGxSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_struct]);
+  fileDesc("Ch5hcnJ3ZGIvdjEvc2VhcmNoX3NlcnZpY2UucHJvdG8SCWFycndkYi52MSKaBAoNU2VhcmNoUmVxdWVzdBISCgpsaWJyYXJ5X2lkGAEgASgJEhIKBXF1ZXJ5GAIgASgJSACIAQESEQoJZW1iZWRkaW5nGAMgAygCEg4KAWsYBCABKA1IAYgBARIfChJkaXN0YW5jZV90aHJlc2hvbGQYBSABKAJIAogBARInCgdxdWVyaWVzGAYgAygLMhYuYXJyd2RiLnYxLlNlYXJjaFF1ZXJ5Eg4KBmZpbHRlchgHIAEoCRIZCgxpbmNsdWRlX3RleHQYCCABKAhIA4gBARINCgVleGFjdBgJIAEoCBIPCgJlZhgKIAEoDUgEiAEBEhkKDG1pbl9yZXZpc2lvbhgLIAEoBEgFiAEBEhcKCnRpbWVvdXRfbXMYDCABKA1IBogBARIkCghncm91cF9ieRgNIAEoDjISLmFycndkYi52MS5Hcm91cEJ5EiMKBG1vZGUYDiABKA4yFS5hcnJ3ZGIudjEuU2VhcmNoTW9kZRIuCgd3ZWlnaHRzGA8gASgLMhguYXJyd2RiLnYxLlNlYXJjaFdlaWdodHNIB4gBARIPCgdleHBsYWluGBAgASgIQggKBl9xdWVyeUIECgJfa0IVChNfZGlzdGFuY2VfdGhyZXNob2xkQg8KDV9pbmNsdWRlX3RleHRCBQoDX2VmQg8KDV9taW5fcmV2aXNpb25CDQoLX3RpbWVvdXRfbXNCCgoIX3dlaWdodHMiLQoNU2VhcmNoV2VpZ2h0cxIOCgZ2ZWN0b3IYASABKAISDAoEdGV4dBgCIAEoAiKVAgoLU2VhcmNoUXVlcnkSEgoFcXVlcnkYASABKAlIAIgBARIRCgllbWJlZGRpbmcYAiADKAISDgoBaxgDIAEoDUgBiAEBEh8KEmRpc3RhbmNlX3RocmVzaG9sZBgEIAEoAkgCiAEBEg4KBmZpbHRlchgFIAEoCRIPCgJlZhgGIAEoDUgDiAEBEiMKBG1vZGUYByABKA4yFS5hcnJ3ZGIudjEuU2VhcmNoTW9kZRIuCgd3ZWlnaHRzGAggASgLMhguYXJyd2RiLnYxLlNlYXJjaFdlaWdodHNIBIgBAUIICgZfcXVlcnlCBAoCX2tCFQoTX2Rpc3RhbmNlX3RocmVzaG9sZEIFCgNfZWZCCgoIX3dlaWdodHMiigEKDlNlYXJjaFJlc3BvbnNlEh8KB3Jlc3VsdHMYASADKAsyDi5hcnJ3ZGIudjEuSGl0EhUKDXRvdGFsX3Jlc3VsdHMYAiABKA0SEAoIcmV2aXNpb24YAyABKAQSLgoHcXVlcmllcxgEIAMoCzIdLmFycndkYi52MS5TZWFyY2hRdWVyeVJlc3VsdHMiXgoSU2VhcmNoUXVlcnlSZXN1bHRzEh8KB3Jlc3VsdHMYASADKAsyDi5hcnJ3ZGIudjEuSGl0EhUKDXRvdGFsX3Jlc3VsdHMYAiABKA0SEAoIcmV2aXNpb24YAyABKAQi8AEKA0hpdBIMCgRyYW5rGAEgASgNEhAKCGNodW5rX2lkGAIgASgJEhMKC2RvY3VtZW50X2lkGAMgASgJEg0KBXNjb3JlGAQgASgCEhUKCGRpc3RhbmNlGAUgASgCSACIAQESEQoEdGV4dBgGIAEoCUgBiAEBEg0KBXRpdGxlGAcgASgJEikKCG1ldGFkYXRhGAggASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIrCgtleHBsYW5hdGlvbhgJIAEoCzIWLmFycndkYi52MS5FeHBsYW5hdGlvbkILCglfZGlzdGFuY2VCBwoFX3RleHQiVwoLRXhwbGFuYXRpb24SJQoGdmVjdG9yGAEgASgLMhUuYXJyd2RiLnYxLlZlY3RvclBhcnQSIQoEdGV4dBgCIAEoCzITLmFycndkYi52MS5UZXh0UGFydCI7CgpWZWN0b3JQYXJ0EgwKBHJhbmsYASABKA0SEAoIZGlzdGFuY2UYAiABKAISDQoFc2NvcmUYAyABKAIiNQoIVGV4dFBhcnQSDAoEcmFuaxgBIAEoDRIMCgRibTI1GAIgASgCEg0KBXNjb3JlGAMgASgCIvcDChNTdHJlYW1TZWFyY2hSZXF1ZXN0EhIKCmxpYnJhcnlfaWQYASABKAkSEgoFcXVlcnkYAiABKAlIAIgBARIRCgllbWJlZGRpbmcYAyADKAISDgoBaxgEIAEoDUgBiAEBEh8KEmRpc3RhbmNlX3RocmVzaG9sZBgFIAEoAkgCiAEBEg4KBmZpbHRlchgHIAEoCRIZCgxpbmNsdWRlX3RleHQYCCABKAhIA4gBARINCgVleGFjdBgJIAEoCBIPCgJlZhgKIAEoDUgEiAEBEhkKDG1pbl9yZXZpc2lvbhgLIAEoBEgFiAEBEhcKCnRpbWVvdXRfbXMYDCABKA1IBogBARIkCghncm91cF9ieRgNIAEoDjISLmFycndkYi52MS5Hcm91cEJ5EiMKBG1vZGUYDiABKA4yFS5hcnJ3ZGIudjEuU2VhcmNoTW9kZRIuCgd3ZWlnaHRzGA8gASgLMhguYXJyd2RiLnYxLlNlYXJjaFdlaWdodHNIB4gBARIPCgdleHBsYWluGBAgASgIQggKBl9xdWVyeUIECgJfa0IVChNfZGlzdGFuY2VfdGhyZXNob2xkQg8KDV9pbmNsdWRlX3RleHRCBQoDX2VmQg8KDV9taW5fcmV2aXNpb25CDQoLX3RpbWVvdXRfbXNCCgoIX3dlaWdodHMibAoUU3RyZWFtU2VhcmNoUmVzcG9uc2USHQoDaGl0GAEgASgLMg4uYXJyd2RiLnYxLkhpdEgAEi0KCGNvbXBsZXRlGAIgASgLMhkuYXJyd2RiLnYxLlNlYXJjaENvbXBsZXRlSABCBgoEaXRlbSI5Cg5TZWFyY2hDb21wbGV0ZRIVCg10b3RhbF9yZXN1bHRzGAEgASgNEhAKCHJldmlzaW9uGAIgASgEItYBChRNZWFzdXJlUmVjYWxsUmVxdWVzdBISCgpsaWJyYXJ5X2lkGAEgASgJEhgKC251bV9xdWVyaWVzGAIgASgNSACIAQESDgoBaxgDIAEoDUgBiAEBEg8KAmVmGAQgASgNSAKIAQESGQoMbWluX3JldmlzaW9uGAUgASgESAOIAQESFwoKdGltZW91dF9tcxgGIAEoDUgEiAEBQg4KDF9udW1fcXVlcmllc0IECgJfa0IFCgNfZWZCDwoNX21pbl9yZXZpc2lvbkINCgtfdGltZW91dF9tcyKSAQoVTWVhc3VyZVJlY2FsbFJlc3BvbnNlEg4KBnJlY2FsbBgBIAEoARISCgpyZWNhbGxfbWluGAIgASgBEhMKC251bV9xdWVyaWVzGAMgASgNEgkKAWsYBCABKA0SEQoJc2VhcmNoX3VzGAUgASgBEhAKCGV4YWN0X3VzGAYgASgBEhAKCHJldmlzaW9uGAcgASgEKm8KClNlYXJjaE1vZGUSGwoXU0VBUkNIX01PREVfVU5TUEVDSUZJRUQQABIWChJTRUFSQ0hfTU9ERV9IWUJSSUQQARIWChJTRUFSQ0hfTU9ERV9WRUNUT1IQAhIUChBTRUFSQ0hfTU9ERV9URVhUEAMqOgoHR3JvdXBCeRIYChRHUk9VUF9CWV9VTlNQRUNJRklFRBAAEhUKEUdST1VQX0JZX0RPQ1VNRU5UEAEy9QEKDVNlYXJjaFNlcnZpY2USPQoGU2VhcmNoEhguYXJyd2RiLnYxLlNlYXJjaFJlcXVlc3QaGS5hcnJ3ZGIudjEuU2VhcmNoUmVzcG9uc2USUQoMU3RyZWFtU2VhcmNoEh4uYXJyd2RiLnYxLlN0cmVhbVNlYXJjaFJlcXVlc3QaHy5hcnJ3ZGIudjEuU3RyZWFtU2VhcmNoUmVzcG9uc2UwARJSCg1NZWFzdXJlUmVjYWxsEh8uYXJyd2RiLnYxLk1lYXN1cmVSZWNhbGxSZXF1ZXN0GiAuYXJyd2RiLnYxLk1lYXN1cmVSZWNhbGxSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_struct]);
 
 /**
  * What to find.
@@ -112,6 +112,30 @@ export type SearchRequest = Message<"arrwdb.v1.SearchRequest"> & {
    * @generated from field: arrwdb.v1.GroupBy group_by = 13;
    */
   groupBy: GroupBy;
+
+  /**
+   * By what chunks are ranked. When not given: by vectors where the query is an embedding or has a
+   * distance threshold, else by vectors and words together. For each of `queries` that says
+   * nothing else.
+   *
+   * @generated from field: arrwdb.v1.SearchMode mode = 14;
+   */
+  mode: SearchMode;
+
+  /**
+   * How much each ranking counts in a hybrid search; what measures best when not given. For each of `queries` that says
+   * nothing else.
+   *
+   * @generated from field: optional arrwdb.v1.SearchWeights weights = 15;
+   */
+  weights?: SearchWeights | undefined;
+
+  /**
+   * Whether hits say how they came to their ranks.
+   *
+   * @generated from field: bool explain = 16;
+   */
+  explain: boolean;
 };
 
 /**
@@ -120,6 +144,35 @@ export type SearchRequest = Message<"arrwdb.v1.SearchRequest"> & {
  */
 export const SearchRequestSchema: GenMessage<SearchRequest> = /*@__PURE__*/
   messageDesc(file_arrwdb_v1_search_service, 0);
+
+/**
+ * How much each ranking counts: finite numbers, none negative, one above 0. Only their ratio
+ * matters.
+ *
+ * @generated from message arrwdb.v1.SearchWeights
+ */
+export type SearchWeights = Message<"arrwdb.v1.SearchWeights"> & {
+  /**
+   * Of nearness.
+   *
+   * @generated from field: float vector = 1;
+   */
+  vector: number;
+
+  /**
+   * Of words.
+   *
+   * @generated from field: float text = 2;
+   */
+  text: number;
+};
+
+/**
+ * Describes the message arrwdb.v1.SearchWeights.
+ * Use `create(SearchWeightsSchema)` to create a new message.
+ */
+export const SearchWeightsSchema: GenMessage<SearchWeights> = /*@__PURE__*/
+  messageDesc(file_arrwdb_v1_search_service, 1);
 
 /**
  * One query of several.
@@ -168,6 +221,20 @@ export type SearchQuery = Message<"arrwdb.v1.SearchQuery"> & {
    * @generated from field: optional uint32 ef = 6;
    */
   ef?: number | undefined;
+
+  /**
+   * By what chunks are ranked; as the request says when not given.
+   *
+   * @generated from field: arrwdb.v1.SearchMode mode = 7;
+   */
+  mode: SearchMode;
+
+  /**
+   * How much each ranking counts; the request's when not given.
+   *
+   * @generated from field: optional arrwdb.v1.SearchWeights weights = 8;
+   */
+  weights?: SearchWeights | undefined;
 };
 
 /**
@@ -175,7 +242,7 @@ export type SearchQuery = Message<"arrwdb.v1.SearchQuery"> & {
  * Use `create(SearchQuerySchema)` to create a new message.
  */
 export const SearchQuerySchema: GenMessage<SearchQuery> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_search_service, 1);
+  messageDesc(file_arrwdb_v1_search_service, 2);
 
 /**
  * What was found.
@@ -217,7 +284,7 @@ export type SearchResponse = Message<"arrwdb.v1.SearchResponse"> & {
  * Use `create(SearchResponseSchema)` to create a new message.
  */
 export const SearchResponseSchema: GenMessage<SearchResponse> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_search_service, 2);
+  messageDesc(file_arrwdb_v1_search_service, 3);
 
 /**
  * What was found for one query of several.
@@ -252,7 +319,7 @@ export type SearchQueryResults = Message<"arrwdb.v1.SearchQueryResults"> & {
  * Use `create(SearchQueryResultsSchema)` to create a new message.
  */
 export const SearchQueryResultsSchema: GenMessage<SearchQueryResults> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_search_service, 3);
+  messageDesc(file_arrwdb_v1_search_service, 4);
 
 /**
  * One ranked chunk.
@@ -282,18 +349,19 @@ export type Hit = Message<"arrwdb.v1.Hit"> & {
   documentId: string;
 
   /**
-   * Higher is better; never increasing along the ranks.
+   * Higher is better; never increasing along the ranks. By vectors: the metric's. By words: BM25,
+   * above 0. By both: from 0 to 1, and comparable within one ranking only.
    *
    * @generated from field: float score = 4;
    */
   score: number;
 
   /**
-   * Lower is nearer.
+   * Lower is nearer. Not there where hits are ranked by words alone.
    *
-   * @generated from field: float distance = 5;
+   * @generated from field: optional float distance = 5;
    */
-  distance: number;
+  distance?: number | undefined;
 
   /**
    * The chunk's text, when asked for.
@@ -315,6 +383,13 @@ export type Hit = Message<"arrwdb.v1.Hit"> & {
    * @generated from field: google.protobuf.Struct metadata = 8;
    */
   metadata?: JsonObject | undefined;
+
+  /**
+   * How it came to its rank, when asked for.
+   *
+   * @generated from field: arrwdb.v1.Explanation explanation = 9;
+   */
+  explanation?: Explanation | undefined;
 };
 
 /**
@@ -322,7 +397,106 @@ export type Hit = Message<"arrwdb.v1.Hit"> & {
  * Use `create(HitSchema)` to create a new message.
  */
 export const HitSchema: GenMessage<Hit> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_search_service, 4);
+  messageDesc(file_arrwdb_v1_search_service, 5);
+
+/**
+ * What each ranking says of a hit; not there where the hit is not among those that the ranking
+ * gave, or was not ranked so.
+ *
+ * @generated from message arrwdb.v1.Explanation
+ */
+export type Explanation = Message<"arrwdb.v1.Explanation"> & {
+  /**
+   * The ranking by nearness.
+   *
+   * @generated from field: arrwdb.v1.VectorPart vector = 1;
+   */
+  vector?: VectorPart | undefined;
+
+  /**
+   * The ranking by words.
+   *
+   * @generated from field: arrwdb.v1.TextPart text = 2;
+   */
+  text?: TextPart | undefined;
+};
+
+/**
+ * Describes the message arrwdb.v1.Explanation.
+ * Use `create(ExplanationSchema)` to create a new message.
+ */
+export const ExplanationSchema: GenMessage<Explanation> = /*@__PURE__*/
+  messageDesc(file_arrwdb_v1_search_service, 6);
+
+/**
+ * What the ranking by nearness says of a hit.
+ *
+ * @generated from message arrwdb.v1.VectorPart
+ */
+export type VectorPart = Message<"arrwdb.v1.VectorPart"> & {
+  /**
+   * Its place there, from 1.
+   *
+   * @generated from field: uint32 rank = 1;
+   */
+  rank: number;
+
+  /**
+   * How far it is.
+   *
+   * @generated from field: float distance = 2;
+   */
+  distance: number;
+
+  /**
+   * What that adds to its score.
+   *
+   * @generated from field: float score = 3;
+   */
+  score: number;
+};
+
+/**
+ * Describes the message arrwdb.v1.VectorPart.
+ * Use `create(VectorPartSchema)` to create a new message.
+ */
+export const VectorPartSchema: GenMessage<VectorPart> = /*@__PURE__*/
+  messageDesc(file_arrwdb_v1_search_service, 7);
+
+/**
+ * What the ranking by words says of a hit.
+ *
+ * @generated from message arrwdb.v1.TextPart
+ */
+export type TextPart = Message<"arrwdb.v1.TextPart"> & {
+  /**
+   * Its place there, from 1.
+   *
+   * @generated from field: uint32 rank = 1;
+   */
+  rank: number;
+
+  /**
+   * Its BM25 score.
+   *
+   * @generated from field: float bm25 = 2;
+   */
+  bm25: number;
+
+  /**
+   * What that adds to its score.
+   *
+   * @generated from field: float score = 3;
+   */
+  score: number;
+};
+
+/**
+ * Describes the message arrwdb.v1.TextPart.
+ * Use `create(TextPartSchema)` to create a new message.
+ */
+export const TextPartSchema: GenMessage<TextPart> = /*@__PURE__*/
+  messageDesc(file_arrwdb_v1_search_service, 8);
 
 /**
  * What to find.
@@ -415,6 +589,28 @@ export type StreamSearchRequest = Message<"arrwdb.v1.StreamSearchRequest"> & {
    * @generated from field: arrwdb.v1.GroupBy group_by = 13;
    */
   groupBy: GroupBy;
+
+  /**
+   * By what chunks are ranked. When not given: by vectors where the query is an embedding or has a
+   * distance threshold, else by vectors and words together.
+   *
+   * @generated from field: arrwdb.v1.SearchMode mode = 14;
+   */
+  mode: SearchMode;
+
+  /**
+   * How much each ranking counts in a hybrid search; what measures best when not given.
+   *
+   * @generated from field: optional arrwdb.v1.SearchWeights weights = 15;
+   */
+  weights?: SearchWeights | undefined;
+
+  /**
+   * Whether hits say how they came to their ranks.
+   *
+   * @generated from field: bool explain = 16;
+   */
+  explain: boolean;
 };
 
 /**
@@ -422,7 +618,7 @@ export type StreamSearchRequest = Message<"arrwdb.v1.StreamSearchRequest"> & {
  * Use `create(StreamSearchRequestSchema)` to create a new message.
  */
 export const StreamSearchRequestSchema: GenMessage<StreamSearchRequest> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_search_service, 5);
+  messageDesc(file_arrwdb_v1_search_service, 9);
 
 /**
  * One message of a streamed search.
@@ -459,7 +655,7 @@ export type StreamSearchResponse = Message<"arrwdb.v1.StreamSearchResponse"> & {
  * Use `create(StreamSearchResponseSchema)` to create a new message.
  */
 export const StreamSearchResponseSchema: GenMessage<StreamSearchResponse> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_search_service, 6);
+  messageDesc(file_arrwdb_v1_search_service, 10);
 
 /**
  * All hits of a streamed search were sent.
@@ -487,7 +683,7 @@ export type SearchComplete = Message<"arrwdb.v1.SearchComplete"> & {
  * Use `create(SearchCompleteSchema)` to create a new message.
  */
 export const SearchCompleteSchema: GenMessage<SearchComplete> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_search_service, 7);
+  messageDesc(file_arrwdb_v1_search_service, 11);
 
 /**
  * What to measure.
@@ -544,7 +740,7 @@ export type MeasureRecallRequest = Message<"arrwdb.v1.MeasureRecallRequest"> & {
  * Use `create(MeasureRecallRequestSchema)` to create a new message.
  */
 export const MeasureRecallRequestSchema: GenMessage<MeasureRecallRequest> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_search_service, 8);
+  messageDesc(file_arrwdb_v1_search_service, 12);
 
 /**
  * What was measured.
@@ -608,7 +804,49 @@ export type MeasureRecallResponse = Message<"arrwdb.v1.MeasureRecallResponse"> &
  * Use `create(MeasureRecallResponseSchema)` to create a new message.
  */
 export const MeasureRecallResponseSchema: GenMessage<MeasureRecallResponse> = /*@__PURE__*/
-  messageDesc(file_arrwdb_v1_search_service, 9);
+  messageDesc(file_arrwdb_v1_search_service, 13);
+
+/**
+ * By what chunks are ranked.
+ *
+ * @generated from enum arrwdb.v1.SearchMode
+ */
+export enum SearchMode {
+  /**
+   * As follows from the query.
+   *
+   * @generated from enum value: SEARCH_MODE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * By nearness of vectors and by words, the two rankings made one. Wants a text, and no distance
+   * threshold.
+   *
+   * @generated from enum value: SEARCH_MODE_HYBRID = 1;
+   */
+  HYBRID = 1,
+
+  /**
+   * By nearness of vectors.
+   *
+   * @generated from enum value: SEARCH_MODE_VECTOR = 2;
+   */
+  VECTOR = 2,
+
+  /**
+   * By words (BM25). Wants a text, and no distance threshold; nothing is embedded.
+   *
+   * @generated from enum value: SEARCH_MODE_TEXT = 3;
+   */
+  TEXT = 3,
+}
+
+/**
+ * Describes the enum arrwdb.v1.SearchMode.
+ */
+export const SearchModeSchema: GenEnum<SearchMode> = /*@__PURE__*/
+  enumDesc(file_arrwdb_v1_search_service, 0);
 
 /**
  * What a search finds.
@@ -635,7 +873,7 @@ export enum GroupBy {
  * Describes the enum arrwdb.v1.GroupBy.
  */
 export const GroupBySchema: GenEnum<GroupBy> = /*@__PURE__*/
-  enumDesc(file_arrwdb_v1_search_service, 0);
+  enumDesc(file_arrwdb_v1_search_service, 1);
 
 /**
  * Finds the chunks that are nearest to a text or a vector.

@@ -1,6 +1,8 @@
 //! The one mapping of messages to JSON: what a command prints with `--json` is what the HTTP API
 //! answers, member by member and byte by byte. Tests compare the two.
 
+mod found;
+
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -10,6 +12,8 @@ use crate::api::grpc::values::{
     event_type_from_pb, index_type_from_pb, metadata_from_pb, metric_from_pb, timestamp_from_pb,
 };
 use crate::types::{Cursor, Error, EventType, IndexType, Limits, Metric};
+
+pub(super) use self::found::{hit, index, recall, search_complete};
 
 /// A JSON value that keeps the order of members and the digits of singles.
 #[derive(Debug, Clone, PartialEq)]
@@ -203,43 +207,6 @@ pub(super) fn revised(at: u64) -> Object {
     Object::new().with("revision", revision(at))
 }
 
-/// What an index is made of.
-pub(super) fn index(of: pb::GetIndexStatisticsResponse) -> Object {
-    let segment = |one: pb::IndexSegment| {
-        let object = Object::new()
-            .with("has_graph", one.has_graph)
-            .with("num_rows", one.num_rows)
-            .with("num_tombstones", one.num_tombstones)
-            .with("index_bytes", one.index_bytes)
-            .with("ef", one.ef);
-        Json::Object(object)
-    };
-    let building = |one: pb::IndexBuild| {
-        Object::new().with("num_rows", one.num_rows).with("num_rows_done", one.num_rows_done)
-    };
-    Object::new()
-        .with("id", of.library_id)
-        .with("index_type", index_type(of.index_type))
-        .with("num_rows", of.num_rows)
-        .with("num_tombstones", of.num_tombstones)
-        .with("index_bytes", of.index_bytes)
-        .with("segments", of.segments.into_iter().map(segment).collect::<Vec<_>>())
-        .with_some("building", of.building.map(building))
-        .with("revision", revision(of.revision))
-}
-
-/// How much of the exact answer searches give.
-pub(super) fn recall(of: pb::MeasureRecallResponse) -> Object {
-    Object::new()
-        .with("recall", of.recall)
-        .with("recall_min", of.recall_min)
-        .with("num_queries", of.num_queries)
-        .with("k", of.k)
-        .with("search_us", of.search_us)
-        .with("exact_us", of.exact_us)
-        .with("revision", revision(of.revision))
-}
-
 /// What a library holds and costs.
 pub(super) fn library_statistics(of: pb::GetLibraryStatisticsResponse) -> Object {
     Object::new()
@@ -339,27 +306,6 @@ pub(super) fn export_complete(complete: pb::ExportComplete) -> Object {
         .with("status", "complete")
         .with("total_documents", complete.total_documents)
         .with("cursor", complete.cursor)
-}
-
-/// A hit.
-pub(super) fn hit(hit: pb::Hit) -> Object {
-    Object::new()
-        .with("rank", hit.rank)
-        .with("chunk_id", hit.chunk_id)
-        .with("document_id", hit.document_id)
-        .with("score", hit.score)
-        .with("distance", hit.distance)
-        .with_some("text", hit.text)
-        .with("title", hit.title)
-        .with("metadata", metadata(hit.metadata))
-}
-
-/// The last line of a streamed search.
-pub(super) fn search_complete(complete: pb::SearchComplete) -> Object {
-    Object::new()
-        .with("status", "complete")
-        .with("total_results", complete.total_results)
-        .with("revision", revision(complete.revision))
 }
 
 /// An error within a stream.
