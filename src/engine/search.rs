@@ -368,6 +368,7 @@ impl Resolved {
             rows: self.filter.map(|place| &*rows[place]),
             exact: self.exact,
             ef: self.ef,
+            avoid: None,
         }
     }
 }
