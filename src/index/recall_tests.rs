@@ -45,14 +45,14 @@ fn default_searches_find_what_is_promised_through_filters_and_tombstones() {
     let mut index = filled(Metric::Cosine, &rows(1, 0, ROWS, DIMENSION));
     tend(&mut index, IndexType::Auto, Urge::Asked);
     let queries = queries(DIMENSION, 24);
-    let (mut walked, mut asked) = (0, 0);
+    let (mut walked, mut walked_filtered) = (0, 0);
     for removed in [0, 25, 45] {
         let gone: Vec<RowKey> = (0..ROWS).filter(|i| i * 7 % 100 < removed).map(key).collect();
         index.update(&gone, &[]);
         let view = index.view();
         assert!(view.segments().iter().all(|segment| segment.has_graph), "all rows have a graph");
         let orders: Vec<_> = queries.iter().map(|query| order(&view, query)).collect();
-        for permille in [1_000, 500, 300, 100, 10, 1] {
+        for permille in [1_000, 700, 500, 100, 10, 1] {
             for kind in [Kind::Spread, Kind::Near, Kind::Far, Kind::Topic] {
                 let (mut found, mut exact) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
                 for (query, order) in queries.iter().zip(&orders) {
@@ -64,9 +64,11 @@ fn default_searches_find_what_is_promised_through_filters_and_tombstones() {
                         let right = Query { exact: true, ..query };
                         found[place].extend(view.search(&[query]));
                         exact[place].extend(view.search(&[right]));
-                        asked += 1;
                         let is_walked = view.work_bytes(&[query]) * 2 < view.work_bytes(&[right]);
-                        walked += usize::from(is_walked);
+                        match rows {
+                            Some(_) => walked_filtered += usize::from(is_walked),
+                            None => walked += usize::from(is_walked),
+                        }
                     }
                 }
                 for (place, k) in [10, 100].into_iter().enumerate() {
@@ -77,5 +79,6 @@ fn default_searches_find_what_is_promised_through_filters_and_tombstones() {
             }
         }
     }
-    assert!(walked * 10 > asked, "{walked} of {asked}: scans alone prove nothing of graphs");
+    let why = "scans alone prove nothing of graphs";
+    assert!(walked > 0 && walked_filtered > 0, "{walked} and {walked_filtered} filtered: {why}");
 }
