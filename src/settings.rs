@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::types::Limits;
+use crate::embed::remote::{ApiKey, RemoteModel};
+use crate::types::{EmbedderRef, Limits, NewLibrary};
 
 /// What the environment's variables begin with; the rest is the key in upper case.
 const PREFIX: &str = "ARRWDB_";
@@ -23,8 +24,8 @@ const KEYS: [&str; 6] =
 /// The flags of every command that runs a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub struct SettingsArgs {
-    /// A settings file in TOML, with these flags' names as keys (`data_dir = "…"`) and a `[limits]`
-    /// table [env: ARRWDB_CONFIG]
+    /// A settings file in TOML, with these flags' names as keys (`data_dir = "…"`), a `[limits]`
+    /// table, and an `[embedders.NAME]` table for each remote model [env: ARRWDB_CONFIG]
     #[arg(long, value_name = "PATH")]
     pub config: Option<PathBuf>,
     /// The folder that holds all data; made when it does not exist [env: ARRWDB_DATA_DIR] [default:
@@ -98,8 +99,19 @@ pub struct Settings {
     pub log_filter: String,
     /// Web origins whose pages may use this server; `*` for all; empty for none.
     pub cors_origins: Vec<String>,
+    /// Remote models by the name that libraries ask for them with; in the file only.
+    pub embedders: BTreeMap<String, RemoteEmbedderSettings>,
     /// All limits.
     pub limits: Limits,
+}
+
+/// A remote model, and its key from the environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteEmbedderSettings {
+    /// Which, and where.
+    pub model: RemoteModel,
+    /// What the variable `api_key_env` says.
+    pub key: Option<ApiKey>,
 }
 
 impl Default for Settings {
@@ -112,6 +124,7 @@ impl Default for Settings {
             log_format: LogFormat::default(),
             log_filter: "info".to_owned(),
             cors_origins: Vec::new(),
+            embedders: BTreeMap::new(),
             limits: Limits::default(),
         }
     }
@@ -149,6 +162,12 @@ impl Given {
 /// Settings by key; what is inserted later replaces what was there.
 type Layers = BTreeMap<String, Given>;
 
+/// Calls to one model at once, at most: each holds a connection.
+const CALLS_IN_FLIGHT_MAX: usize = 256;
+
+/// Texts of one call, at most: as many as the most generous provider takes.
+const CALL_TEXTS_MAX: usize = 2_048;
+
 impl Settings {
     /// Reads the file that `--config` or `ARRWDB_CONFIG` names, puts the environment over it and
     /// the flags over that. An empty variable counts as not set. The first wrong setting is an
@@ -159,7 +178,7 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let environment: BTreeMap<String, String> =
             environment.into_iter().filter(|(_, text)| !text.is_empty()).collect();
-        let mut layers = Layers::new();
+        let (mut layers, mut embedders) = (Layers::new(), None);
         let config =
             args.config.clone().or_else(|| environment.get("ARRWDB_CONFIG").map(PathBuf::from));
         if let Some(path) = config {
@@ -169,11 +188,18 @@ impl Settings {
                 origin: origin.clone(),
                 why: error.to_string(),
             })?;
-            read_file(&text, &origin, &mut layers)?;
+            let table = read_file(&text, &origin, &mut layers)?;
+            embedders = table.map(|table| (table, origin));
         }
         read_environment(&environment, &mut layers);
         read_flags(args, &mut layers)?;
-        Ok(Self { new_epoch: args.new_epoch, ..resolve(&layers)? })
+        let mut settings = resolve(&layers)?;
+        settings.new_epoch = args.new_epoch;
+        if let Some((table, origin)) = embedders {
+            settings.embedders =
+                read_embedders(table, &origin, &environment, settings.limits.dimension_max)?;
+        }
+        Ok(settings)
     }
 
     /// [`Settings::load`] with this process's environment.
@@ -183,7 +209,13 @@ impl Settings {
     }
 }
 
-fn read_file(text: &str, origin: &str, layers: &mut Layers) -> Result<(), SettingsError> {
+/// Gives the table of embedders beside.
+fn read_file(
+    text: &str,
+    origin: &str,
+    layers: &mut Layers,
+) -> Result<Option<toml::Table>, SettingsError> {
+    let mut embedders = None;
     let wrong = |key: &str, why: String| SettingsError {
         key: key.to_owned(),
         origin: origin.to_owned(),
@@ -202,21 +234,73 @@ fn read_file(text: &str, origin: &str, layers: &mut Layers) -> Result<(), Settin
                 let number = number.ok_or_else(|| wrong(&key, "must be a whole number".into()))?;
                 give(key, number.to_string());
             }
+        } else if let ("embedders", toml::Value::Table(table)) = (key.as_str(), &value) {
+            embedders = Some(table.clone());
         } else if let (toml::Value::Array(items), "cors_origins") = (&value, key.as_str()) {
             let texts: Option<Vec<&str>> = items.iter().map(toml::Value::as_str).collect();
             let texts = texts.ok_or_else(|| wrong(&key, "must hold texts".into()))?;
             give(key, texts.join(","));
-        } else if !KEYS.contains(&key.as_str()) && key != "limits" {
-            let why = format!("there is no such key; there are {}, limits", KEYS.join(", "));
+        } else if ["limits", "embedders"].contains(&key.as_str()) {
+            return Err(wrong(&key, "must be a table".to_owned()));
+        } else if !KEYS.contains(&key.as_str()) {
+            let keys = KEYS.join(", ");
+            let why = format!("there is no such key; there are {keys}, limits, embedders");
             return Err(wrong(&key, why));
-        } else if let (Some(text), true) = (value.as_str(), key != "limits") {
+        } else if let Some(text) = value.as_str() {
             give(key, text.to_owned());
         } else {
-            let kind = if key == "limits" { "a table" } else { "a text" };
-            return Err(wrong(&key, format!("must be {kind}")));
+            return Err(wrong(&key, "must be a text".to_owned()));
         }
     }
-    Ok(())
+    Ok(embedders)
+}
+
+/// Remote models by name, each with its key, no two of them the same model.
+fn read_embedders(
+    table: toml::Table,
+    origin: &str,
+    environment: &BTreeMap<String, String>,
+    dimension_max: usize,
+) -> Result<BTreeMap<String, RemoteEmbedderSettings>, SettingsError> {
+    let mut embedders: BTreeMap<String, RemoteEmbedderSettings> = BTreeMap::new();
+    for (name, value) in table {
+        let wrong = |field: &str, why: String| SettingsError {
+            key: format!("embedders.{name}{field}"),
+            origin: origin.to_owned(),
+            why,
+        };
+        if [NewLibrary::DEFAULT_EMBEDDER, EmbedderRef::NONE].contains(&name.as_str()) {
+            return Err(wrong("", "is taken: give it another name".to_owned()));
+        }
+        let model: RemoteModel =
+            value.try_into().map_err(|error: toml::de::Error| wrong("", error.to_string()))?;
+        let range = |field: &str, number: usize, most: usize| match (1..=most).contains(&number) {
+            true => Ok(()),
+            false => Err(wrong(field, format!("{number} is not a number from 1 to {most}"))),
+        };
+        range(".dimension", model.dimension, dimension_max)?;
+        range(".call_texts_max", model.call_texts_max, CALL_TEXTS_MAX)?;
+        range(".calls_in_flight_max", model.calls_in_flight_max, CALLS_IN_FLIGHT_MAX)?;
+        let scheme = ["http://", "https://"].iter().any(|scheme| model.url.starts_with(scheme));
+        if !scheme || model.url.parse::<http::Uri>().is_err() {
+            let why = format!("{:?} is not a URL, as https://api.openai.com/v1 is", model.url);
+            return Err(wrong(".url", why));
+        }
+        let key = match &model.api_key_env {
+            None => None,
+            Some(variable) => {
+                let key = environment.get(variable).and_then(|key| ApiKey::new(key));
+                let why = || format!("the environment variable {variable} has no key");
+                Some(key.ok_or_else(|| wrong(".api_key_env", why()))?)
+            }
+        };
+        let same = |other: &RemoteEmbedderSettings| other.model.reference() == model.reference();
+        if let Some((other, _)) = embedders.iter().find(|(_, other)| same(other)) {
+            return Err(wrong("", format!("is the same model as embedders.{other}")));
+        }
+        embedders.insert(name, RemoteEmbedderSettings { model, key });
+    }
+    Ok(embedders)
 }
 
 fn read_environment(environment: &BTreeMap<String, String>, layers: &mut Layers) {
@@ -403,6 +487,44 @@ mod tests {
         assert_eq!(settings.durability, Durability::Fsync);
         assert_eq!(limits.tags_per_document_max, Limits::default().tags_per_document_max);
         assert_eq!(load(&[], &[]), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn remote_models_are_in_the_file_and_their_keys_in_the_environment() {
+        let small = "[embedders.small]\nprovider = \"openai\"\nurl = \"https://api.openai.com/v1\"\n\
+                     model = \"m\"\ndimension = 8\n";
+        let read = |text: &str| {
+            let file = file(text);
+            let path = file.path().to_str().expect("text");
+            let loaded = load(&["--config", path], &[("OPENAI_KEY", "sesame")]);
+            loaded.map_err(|error| (error.key, error.why))
+        };
+        let settings = read(&format!("{small}api_key_env = \"OPENAI_KEY\"\n")).expect("valid");
+        let embedder = &settings.embedders["small"];
+        assert_eq!(embedder.key, ApiKey::new("sesame"));
+        let model = &embedder.model;
+        assert_eq!((model.call_texts_max, model.calls_in_flight_max), (96, 4));
+        assert!(!format!("{settings:?}").contains("sesame"));
+
+        let refused = |text: &str| read(text).expect_err("refused");
+        let key = |key: &str| format!("embedders.{key}");
+        let wrong = [
+            (small.replace("small", "default"), key("default"), "taken"),
+            (small.replace("small", "none"), key("none"), "taken"),
+            (small.replace("\"openai\"", "\"open\""), key("small"), "unknown variant"),
+            (small.replace("model =", "name ="), key("small"), "unknown field"),
+            (small.replace("https", "file"), key("small.url"), "is not a URL"),
+            (small.replace('8', "0"), key("small.dimension"), "from 1 to 8192"),
+            (format!("{small}calls_in_flight_max = 0"), key("small.calls_in_flight_max"), "from 1"),
+            (format!("{small}call_texts_max = 9999"), key("small.call_texts_max"), "to 2048"),
+            (format!("{small}api_key_env = \"X\""), key("small.api_key_env"), "variable X"),
+            (format!("{small}{}", small.replace("small", "x")), key("x"), "as embedders.small"),
+            ("embedders = 1".to_owned(), "embedders".to_owned(), "a table"),
+        ];
+        for (text, key, why) in wrong {
+            let told = refused(&text);
+            assert!(told.0 == key && told.1.contains(why), "{told:?} of {text}");
+        }
     }
 
     #[test]

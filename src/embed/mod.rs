@@ -4,6 +4,7 @@
 //! deadline of its caller's, and its errors say whether a retry is worth it.
 
 pub mod batch;
+pub mod remote;
 pub mod static_model;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 use crate::types::EmbedderRef;
 
 pub use batch::BatchingEmbedder;
+pub use remote::RemoteEmbedder;
 pub use static_model::StaticEmbedder;
 
 /// What a text is embedded for; some models embed the two differently.

@@ -101,6 +101,52 @@ async fn events_are_what_http_streams() {
 }
 
 #[test]
+fn a_reader_that_events_are_lost_to_ends_with_a_status_of_its_own() {
+    let folder = tempfile::tempdir().expect("folder");
+    let little =
+        ["log_piece_bytes_target=1000", "retention_bytes_max=1000", "retention_interval_ms=10"];
+    let flags: Vec<&str> = little.into_iter().flat_map(|limit| ["--limit", limit]).collect();
+    let server = Process::start(folder.path(), &flags);
+    run(&server, &["library", "create", "l"]).well();
+    run(&server, &["consumer", "create", "c", "--cursor", "begin"]).well();
+    let past = ["subscribe", "--cursor", "begin", "--until-tail", "--json"];
+    let first = lines(&run(&server, &past).well())[0]["id"].as_str().expect("an id").to_owned();
+    // More than is kept, also for a consumer.
+    run_with(&server, &["ingest", "l", "-", "--quiet"], &documents(0..200)).well();
+    let start = Instant::now();
+    loop {
+        let consumer = lines(&run(&server, &["consumer", "get", "c", "--json"]).well()).remove(0);
+        if consumer["expired"] == true {
+            break;
+        }
+        assert!(start.elapsed() < DEADLINE, "never trimmed: {consumer}");
+    }
+    let ahead = format!("{}00ffffffffffffffffffffff", &first[..16]);
+    let foreign = "a".repeat(40);
+    for (args, slug) in [
+        (&["subscribe", "--cursor", &first][..], "cursor-expired"),
+        (&["subscribe", "--cursor", &first, "--until-tail"], "cursor-expired"),
+        (&["subscribe", "--cursor", "revision:1"], "cursor-expired"),
+        (&["subscribe", "--consumer", "c"], "cursor-expired"),
+        (&["consumer", "pull", "c"], "cursor-expired"),
+        (&["consumer", "seek", "c", &first], "cursor-expired"),
+        (&["consumer", "create", "d", "--cursor", &first], "cursor-expired"),
+        (&["subscribe", "--cursor", &ahead], "cursor-unknown"),
+        (&["subscribe", "--cursor", &ahead, "--until-tail"], "cursor-unknown"),
+        (&["subscribe", "--cursor", &foreign], "cursor-unknown"),
+        (&["consumer", "seek", "c", &ahead], "cursor-unknown"),
+        (&["consumer", "create", "d", "--cursor", &foreign], "cursor-unknown"),
+    ] {
+        let log = run(&server, args).badly(4);
+        assert!(log.starts_with(&format!("arrwdb: {slug}: ")), "{args:?}: {log}");
+        assert!(log.contains("rebuild with --snapshot or an export"), "{args:?}: {log}");
+        assert_eq!(log.lines().count(), 1, "{args:?}: {log}");
+    }
+    // From the oldest that is left it can be followed.
+    assert!(!run(&server, &past).well().is_empty());
+}
+
+#[test]
 fn people_see_a_line_for_each_event() {
     let folder = tempfile::tempdir().expect("folder");
     let server = Process::start(folder.path(), &[]);

@@ -34,6 +34,7 @@ mod links;
 mod metrics;
 mod parity;
 mod pressure;
+mod providers;
 mod rawhttp;
 mod recovery;
 mod retention;

@@ -171,6 +171,19 @@ async function following(page) {
   await feedIs(page, "live");
   await ask(page, {});
   await showsEvents(page, await past());
+  // Opened right here, events may be there before the libraries; these are named all the same.
+  await page.route("**/v1/libraries?*", async (route) => {
+    await page.locator(".where[data-library]").first().waitFor();
+    await route.continue();
+  });
+  await page.reload();
+  await feedIs(page, "live");
+  await until("libraries are named", async () => (await page.locator(".where[data-library]").count()) === 0);
+  const named = new Set(await page.locator(".events .where").allInnerTexts());
+  assert.deepEqual([...named].sort(), ["a", "b"]);
+  await page.unroute("**/v1/libraries?*");
+  await ask(page, {});
+  await showsEvents(page, await past());
   // What happens shows.
   await json("POST", "/v1/libraries/a/documents", { id: "a3", title: "Live", text: "now" });
   await showsEvents(page, await past());

@@ -1,6 +1,7 @@
 // What the scenarios of console.mjs share: the server's paths, and the page as a person uses it.
 
 import assert from "node:assert/strict";
+import { isDeepStrictEqual } from "node:util";
 
 const DEADLINE_MS = 60_000;
 
@@ -22,13 +23,16 @@ export const lines = async (...request) =>
     .split("\n")
     .map((line) => JSON.parse(line));
 
-/** Waits until `look` gives something true, and answers that. The page's policy rules out Playwright's own wait. */
+/**
+ * Waits until `look` gives something true, and answers that. `what` is a text, or gives one. The page's policy
+ * rules out Playwright's own wait.
+ */
 export async function until(what, look) {
   const deadline = Date.now() + DEADLINE_MS;
   for (;;) {
     const seen = await look();
     if (seen) return seen;
-    assert.ok(Date.now() < deadline, `still waiting until ${what}`);
+    if (Date.now() > deadline) assert.fail(`still waiting until ${typeof what === "function" ? what() : what}`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }
@@ -99,15 +103,20 @@ export async function ask(page, { library = "", types = [], filter = "", start =
   await page.getByRole("button", { name: "Apply" }).click();
 }
 
-/** Waits until the feed shows exactly these events, oldest first, each once and in order. */
+/**
+ * Waits until the feed shows exactly these events, oldest first, each once and in order. A page that is asked
+ * anew shows what it was asked before for a moment more, so as many events as these need not be these.
+ */
 export async function showsEvents(page, events) {
   const ids = events.map((event) => event.id).reverse();
+  let seen;
   await until(
-    `${events.length} events are shown`,
-    async () => (await shown(page)).length >= ids.length && (await received(page)) >= ids.length,
+    () => `the feed shows these ${ids.length} events:\n${ids.join("\n")}\nIt says ${JSON.stringify(seen)}`,
+    async () => {
+      seen = { received: await received(page), ids: await shown(page) };
+      return isDeepStrictEqual(seen, { received: ids.length, ids });
+    },
   );
-  assert.deepEqual(await shown(page), ids);
-  assert.equal(await received(page), ids.length);
 }
 
 /** Drops files on the page, as a file manager does. */

@@ -21,6 +21,8 @@ class Proxy:
         """How many bytes from the server a new connection lives for; `None`: no end."""
         self.deaf = False
         """Whether new connections bring nothing back but the server's greeting."""
+        self.muted = False
+        """Whether nothing comes back any more, while what is sent still arrives."""
 
     async def __aenter__(self) -> Proxy:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -78,7 +80,7 @@ class Proxy:
         deaf = self.deaf and writer is both[0]
         try:
             while data := await reader.read(1024):
-                if writer in self._silenced:
+                if writer in self._silenced or (self.muted and writer is both[0]):
                     continue
                 if deaf:
                     self._silenced.add(writer)

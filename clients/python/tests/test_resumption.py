@@ -5,11 +5,22 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from typing import Any
 
 import pytest
-from conftest import Kind, Server, StartServer, collect, document, eventually, make_library, run
+from conftest import (
+    DEADLINE,
+    Kind,
+    Server,
+    StartServer,
+    collect,
+    document,
+    eventually,
+    make_library,
+    run,
+)
 from proxy import Proxy
 
 import arrwdb
@@ -415,6 +426,68 @@ def test_an_ingest_outlives_restarts(
             # A read that waits for the summary's revision has seen all.
             assert summary.revision > before
             assert (await client.get_library("a", min_revision=summary.revision)).name == "a"
+
+    run(test())
+
+
+@pytest.mark.parametrize("on_conflict", ["replace", "skip", "fail"])
+def test_what_was_written_unheard_counts_as_written(
+    server: Server, kind: Kind, on_conflict: Any
+) -> None:
+    def text(number: int) -> dict[str, Any]:
+        return {"id": f"t{number}", "title": "T", "text": "A sentence about nothing. " * 100}
+
+    async def test() -> None:
+        async with kind.connect(server.address) as client, Proxy(server.address) as proxy:
+            await client.create_library("a")
+            await client.create_document("a", text(0))
+            silent, broken = threading.Event(), threading.Event()
+
+            async def all_written() -> bool:
+                return bool((await client.get_library("a")).num_documents == 20)
+
+            async def disturb() -> None:
+                while not told:
+                    await asyncio.sleep(0.01)
+                proxy.muted = True
+                silent.set()
+                await eventually(all_written)
+                proxy.muted = False
+                proxy.cut()
+                broken.set()
+
+            texts = [text(number) for number in range(18)]
+            unheard = {"title": "unheard", "text": "x"}
+
+            def blocking_source() -> Any:
+                yield {"title": "heard", "text": "x"}
+                assert silent.wait(DEADLINE)
+                yield from [*texts, unheard]
+                assert broken.wait(DEADLINE)
+                yield {"title": "last", "text": "x"}
+
+            async def source() -> Any:
+                given = blocking_source()
+                while (item := await asyncio.to_thread(next, given, None)) is not None:
+                    yield item
+
+            told: list[arrwdb.IngestProgress] = []
+            async with kind.connect(proxy.address, retry=RETRY) as cut:
+                disturbing = asyncio.create_task(disturb())
+                documents = source() if kind.name == "asyncio" else blocking_source()
+                summary = await cut.ingest(
+                    "a", documents, on_conflict=on_conflict, on_progress=told.append
+                )
+                await disturbing
+            kept = {"replace": "completed", "skip": "skipped", "fail": "failed"}[on_conflict]
+            expected = ["completed", kept, *["completed"] * 19]
+            assert [progress.outcome.status for progress in told] == expected
+            num_chunks = (await client.get_document("a", "t17")).num_chunks
+            assert num_chunks > 1
+            assert {progress.outcome.num_chunks for progress in told[2:19]} == {num_chunks}
+            assert summary.total_chunks == 3 + num_chunks * (18 if kept == "completed" else 17)
+            assert summary.resumptions >= 1
+            assert len(await exported(client)) == 21
 
     run(test())
 

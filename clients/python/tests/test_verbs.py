@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from conftest import Kind, Server, collect, document, make_library, run
+from conftest import Kind, Server, StartServer, collect, document, make_library, run
 
 import arrwdb
 
@@ -206,6 +207,121 @@ def test_ingest_search_and_export(shared_server: Server, kind: Kind) -> None:
             made = await client.create_document(library, {"title": "after", "text": "x"})
             page = await client.list_events(library, cursor=export.cursor)
             assert [e.document_id for e in page.events] == [made.id, made.id]
+
+    run(test())
+
+
+def test_a_search_may_count_documents_and_say_how_wide_it_looks(
+    shared_server: Server, kind: Kind
+) -> None:
+    async def test() -> None:
+        async with kind.connect(shared_server.address) as client:
+            library = (await make_library(client, name())).id
+            await client.ingest(library, [document(1, chunks=3), document(2), document(3)])
+            near = {"embedding": [1, 1], "k": 3}
+
+            def ids(results: Any) -> list[str]:
+                return [hit.document_id for hit in results.results]
+
+            assert ids(await client.search(library, **near)) == ["d1", "d1", "d1"]
+            grouped = ["d1", "d2", "d3"]
+            found = await client.search(library, **near, group_by="document", exact=True)
+            assert ids(found) == grouped
+            streamed = client.stream_search(library, **near, group_by="document", ef=100)
+            assert [hit.document_id for hit in await collect(streamed)] == grouped
+            query = arrwdb.SearchQuery(embedding=[1, 1], ef=5)
+            many = await client.search_many(library, [query], k=3, group_by="document")
+            assert [ids(results) for results in many] == [grouped]
+            with pytest.raises(arrwdb.InvalidArgument) as raised:
+                await client.search(library, **near, group_by="chapter")
+            assert raised.value.violations[0].field == "group_by"
+            # They arrive: out of their range they are refused.
+            wide = arrwdb.SearchQuery(embedding=[1, 1], ef=10_001)
+            for wrong in (
+                client.search(library, **near, ef=10_001),
+                client.search_many(library, [wide]),
+                client.search_many(library, [arrwdb.SearchQuery(embedding=[1, 1])], ef=10_001),
+                collect(client.stream_search(library, **near, ef=10_001)),
+                client.measure_recall(library, ef=10_001),
+            ):
+                with pytest.raises(arrwdb.InvalidArgument) as raised:
+                    await wrong
+                assert raised.value.violations[0].field.endswith("ef")
+
+    run(test())
+
+
+def test_counting_and_deleting_by_filter(shared_server: Server, kind: Kind) -> None:
+    async def test() -> None:
+        async with kind.connect(shared_server.address) as client:
+            library = (await make_library(client, name())).id
+            summary = await client.ingest(library, [document(n, chunks=2) for n in range(1, 11)])
+            revision = summary.revision
+            whole = await client.count_documents(library, min_revision=revision)
+            assert (whole.num_documents, whole.num_chunks) == (10, 20)
+            assert whole.revision >= revision
+            few = "document.metadata.n < 5"
+            some = await client.count_documents(library, few)
+            assert (some.num_documents, some.num_chunks) == (4, 8)
+            for wrong in (
+                client.count_documents(library, "no("),
+                client.delete_documents(library, ""),
+            ):
+                with pytest.raises(arrwdb.InvalidArgument) as raised:
+                    await wrong
+                assert raised.value.violations[0].field == "filter"
+            gone = await client.delete_documents(library, few)
+            assert (gone.num_deleted, gone.num_changed) == (4, 0)
+            assert gone.revision > revision
+            again = await client.delete_documents(library, few, min_revision=gone.revision)
+            assert (again.num_deleted, again.num_changed) == (0, 0)
+            left = await collect(client.list_documents(library))
+            assert [d.id for d in left] == [f"d{n}" for n in range(5, 11)]
+
+    run(test())
+
+
+def test_indexes(start_server: StartServer, kind: Kind) -> None:
+    server = start_server("--limit", "index_graph_rows_min_asked=300")
+
+    async def test() -> None:
+        async with kind.connect(server.address) as client:
+            library = (await client.create_library("a", embedder="none", dimension=4)).id
+
+            def made(n: int) -> dict[str, Any]:
+                vector = [math.sin(n), math.cos(n), math.sin(7 * n), math.cos(3 * n)]
+                return {"id": f"d{n}", "title": "D", "chunks": [{"embedding": vector}]}
+
+            summary = await client.ingest("a", [made(n) for n in range(400)])
+            flat = await client.get_index_statistics("a", min_revision=summary.revision)
+            assert (flat.library_id, flat.index_type) == (library, "auto")
+            assert (flat.num_rows, flat.num_tombstones, flat.building) == (400, 0, None)
+            assert sum(segment.num_rows for segment in flat.segments) == 400
+            assert not any(segment.has_graph or segment.ef for segment in flat.segments)
+
+            rebuilt = await client.rebuild_index("a", "hnsw")
+            assert rebuilt > summary.revision
+            built = await client.get_index_statistics("a", min_revision=rebuilt)
+            assert built.index_type == "hnsw"
+            assert built.segments[0].has_graph and built.segments[0].ef > 0
+            measured = await client.measure_recall("a", num_queries=20, k=5, ef=200)
+            assert (measured.num_queries, measured.k) == (20, 5)
+            assert 0.9 < measured.recall <= 1 and measured.recall_min <= measured.recall
+            assert measured.search_us > 0 and measured.exact_us > 0
+
+            await client.delete_documents("a", "document.id != 'd1'")
+            optimized = await client.optimize_index("a")
+            left = await client.get_index_statistics("a", min_revision=optimized)
+            assert (left.num_rows, left.num_tombstones) == (1, 0)
+            types = ["index.rebuilt", "index.optimized"]
+            page = await client.list_events(event_types=types)
+            assert [(e.type, e.revision) for e in page.events] == [
+                *zip(types, [rebuilt, optimized], strict=True),
+            ]
+            with pytest.raises(arrwdb.NotFound):
+                await client.optimize_index("none")
+            with pytest.raises(arrwdb.InvalidArgument):
+                await client.rebuild_index("a", "tree")
 
     run(test())
 

@@ -83,6 +83,20 @@ def test_a_skip_in_doubt_is_ours_only_if_it_is_newer_than_what_was_known() -> No
     assert told[0].outcome.num_chunks == 2
 
 
+def test_a_text_that_was_written_unheard_asks_how_it_was_split() -> None:
+    w = window("skip", known_revision=10)
+    for position, document_id in enumerate(["ours", "theirs"], 1):
+        w.admit(w.prepare({"id": document_id, "title": "t", "text": "x"}, position))
+    sent(w, w.begin_stream())
+    w.end_stream(broken())
+    sent(w, w.begin_stream())
+    assert w.half_told(skipped(1, 11)) == "ours"
+    (ours,) = w.answered(skipped(1, 11), 7)
+    assert (ours.outcome.status, ours.outcome.num_chunks, ours.total_chunks) == ("completed", 7, 7)
+    assert w.half_told(skipped(2, 10)) is None
+    assert statuses(w.answered(skipped(2, 10))) == [("theirs", "skipped")]
+
+
 def test_those_in_doubt_go_ahead_when_a_conflict_fails() -> None:
     w = window("fail", known_revision=10)
     admit(w, "ours", "theirs", "lost")

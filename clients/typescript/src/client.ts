@@ -2,11 +2,13 @@
 
 import { createClient, type Client as Rpc, type Interceptor, type Transport } from "@connectrpc/connect";
 
+import { Caller, expecting, seeing, TIMEOUT_MS } from "./caller.js";
 import { Consumption, type ConsumeOptions } from "./consumption.js";
 import {
   fromDocumentInput,
   fromEventFilter,
   fromEventType,
+  fromGroupBy,
   fromIndexType,
   fromMetric,
   set,
@@ -19,22 +21,24 @@ import {
   toLibrary,
   toLibraryStatistics,
 } from "./convert.js";
-import { fromGrpc, invalid } from "./errors.js";
+import { invalid } from "./errors.js";
 import { ConsumerService } from "./gen/arrwdb/v1/consumer_service_pb.js";
 import { DocumentService } from "./gen/arrwdb/v1/document_service_pb.js";
 import { EventService } from "./gen/arrwdb/v1/event_service_pb.js";
 import { LibraryService } from "./gen/arrwdb/v1/library_service_pb.js";
 import { SearchService } from "./gen/arrwdb/v1/search_service_pb.js";
 import { uuidv7 } from "./ids.js";
+import { Indexes } from "./indexes.js";
 import { ingest, type IngestWire } from "./ingest.js";
-import { persist } from "./retry.js";
 import { Stream, whole } from "./stream.js";
 import { type Subscribed, type SubscribeOptions, Subscription } from "./subscription.js";
 import type {
   CallOptions,
   Consumer,
   ConsumerInput,
+  DeletedDocuments,
   Document,
+  DocumentCount,
   DocumentInput,
   DocumentPatch,
   EventFilter,
@@ -52,14 +56,14 @@ import type {
   Pulled,
   PullOptions,
   ReadOptions,
+  Recall,
+  RecallOptions,
   SearchEnd,
   SearchOptions,
   SearchQuery,
   SearchResult,
   WriteOptions,
 } from "./types.js";
-
-const TIMEOUT_MS = 30_000;
 
 /** How to reach a server. */
 export interface ClientOptions {
@@ -102,32 +106,6 @@ export function interceptorsOf(options: ClientOptions): Interceptor[] {
     },
   ];
 }
-
-/** Makes calls: once, or again and again while the server cannot be reached, where that is safe. */
-class Caller {
-  constructor(private readonly timeoutMs: number) {}
-
-  /** For calls that may be made twice: reads, and writes that the server or their ids tell apart. */
-  again<T>(call: (options: { signal?: AbortSignal; timeoutMs: number }) => Promise<T>, options: CallOptions): Promise<T> {
-    const { signal, timeoutMs = this.timeoutMs } = options;
-    return persist((left) => call({ ...set({ signal }), timeoutMs: left }), timeoutMs, signal);
-  }
-
-  /** For all others. */
-  async once<T>(call: (options: { signal?: AbortSignal; timeoutMs: number }) => Promise<T>, options: CallOptions): Promise<T> {
-    const { signal, timeoutMs = this.timeoutMs } = options;
-    try {
-      return await call({ ...set({ signal }), timeoutMs });
-    } catch (thrown) {
-      throw fromGrpc(thrown, signal);
-    }
-  }
-}
-
-/** A read's own field. */
-const seeing = ({ minRevision }: ReadOptions) => set({ minRevision });
-/** A change's own field. */
-const expecting = ({ expectedRevision }: WriteOptions) => set({ expectedRevision });
 
 /** All of a list, page by page. */
 async function* pages<T>(read: (pageToken: string) => Promise<{ items: T[]; nextPageToken: string }>): AsyncGenerator<T, void, undefined> {
@@ -279,6 +257,25 @@ export class Documents {
     const request = { libraryId, documentId, ...expecting(options) };
     return (await this.#caller.once((call) => this.#rpc.deleteDocument(request, call), options)).revision;
   }
+
+  /** Counts the documents and chunks that a filter lets through; all without one. */
+  async count(libraryId: string, options: ReadOptions & { filter?: string | undefined } = {}): Promise<DocumentCount> {
+    const request = { libraryId, filter: options.filter ?? "", ...seeing(options) };
+    const response = await this.#caller.again((call) => this.#rpc.countDocuments(request, call), options);
+    const { numDocuments, numChunks, revision } = response;
+    return { numDocuments: Number(numDocuments), numChunks: Number(numChunks), revision };
+  }
+
+  /**
+   * Deletes every document of which at least one chunk passes a filter (`true`: all). Each deletion
+   * is a change of its own; all are durable when it resolves. Not tried again by itself.
+   */
+  async deleteMany(libraryId: string, filter: string, options: ReadOptions = {}): Promise<DeletedDocuments> {
+    const request = { libraryId, filter, ...seeing(options) };
+    const response = await this.#caller.once((call) => this.#rpc.deleteDocuments(request, call), options);
+    const { numDeleted, numChanged, revision } = response;
+    return { numDeleted: Number(numDeleted), numChanged: Number(numChanged), revision };
+  }
 }
 
 /** Durable consumers: places in the feed that the server keeps. */
@@ -365,6 +362,7 @@ export class BaseClient {
   readonly libraries: Libraries;
   readonly documents: Documents;
   readonly consumers: Consumers;
+  readonly indexes: Indexes;
   readonly #documents: Rpc<typeof DocumentService>;
   readonly #searches: Rpc<typeof SearchService>;
   readonly #events: Rpc<typeof EventService>;
@@ -383,6 +381,7 @@ export class BaseClient {
     this.libraries = new Libraries(transport, this.#caller);
     this.documents = new Documents(this.#documents, this.#caller);
     this.consumers = new Consumers(transport, this.#caller);
+    this.indexes = new Indexes(transport, this.#caller);
   }
 
   /**
@@ -410,9 +409,10 @@ export class BaseClient {
     documents: Iterable<DocumentInput> | AsyncIterable<DocumentInput>,
     options: IngestOptions = {},
   ): AsyncGenerator<IngestStatus, IngestSummary, undefined> {
-    const read = async (libraryId: string, documentIds: string[], signal: AbortSignal) =>
-      (await this.documents.getMany(libraryId, documentIds, { signal })).documents;
-    return ingest({ wire: this.#wire, read }, libraryId, documents, options);
+    const read = async (libraryId: string, documentIds: string[], options: CallOptions) =>
+      (await this.documents.getMany(libraryId, documentIds, options)).documents;
+    const tail = async (options: CallOptions) => (await this.eventStatistics(options)).tailRevision;
+    return ingest({ wire: this.#wire, read, tail }, libraryId, documents, options);
   }
 
   /** Finds the chunks that are nearest to a text or a vector. */
@@ -451,6 +451,18 @@ export class BaseClient {
         signal,
       ),
     );
+  }
+
+  /**
+   * Measures how much of what is nearest searches find: looks for stored vectors, and compares with
+   * what an exact search finds.
+   */
+  async measureRecall(libraryId: string, options: RecallOptions = {}): Promise<Recall> {
+    const { numQueries, k, ef } = options;
+    const request = { libraryId, ...set({ numQueries, k, ef }), ...seeing(options) };
+    const measured = await this.#caller.again((call) => this.#searches.measureRecall(request, call), options);
+    const { recall, recallMin, searchUs, exactUs, revision } = measured;
+    return { recall, recallMin, numQueries: measured.numQueries, k: measured.k, searchUs, exactUs, revision };
   }
 
   /**
@@ -514,13 +526,13 @@ export class BaseClient {
 }
 
 /** One query. */
-function queryOf({ query, embedding, k, distanceThreshold, filter }: SearchQuery) {
-  return { ...set({ query, k, distanceThreshold, filter }), embedding: Array.from(embedding ?? []) };
+function queryOf({ query, embedding, k, distanceThreshold, filter, ef }: SearchQuery) {
+  return { ...set({ query, k, distanceThreshold, filter, ef }), embedding: Array.from(embedding ?? []) };
 }
 
 /** How all of a request's queries are answered. */
 function howOf(options: SearchOptions) {
-  const { filter = "", includeText, exact = false, ef } = options;
-  return { filter, exact, ...set({ includeText, ef }), ...seeing(options) };
+  const { filter = "", includeText, groupBy, exact = false, ef } = options;
+  return { filter, exact, groupBy: fromGroupBy(groupBy), ...set({ includeText, ef }), ...seeing(options) };
 }
 

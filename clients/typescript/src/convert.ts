@@ -30,8 +30,9 @@ import {
   type Library as PbLibrary,
   Metric as PbMetric,
 } from "./gen/arrwdb/v1/library_pb.js";
+import type { GetIndexStatisticsResponse } from "./gen/arrwdb/v1/index_service_pb.js";
 import type { GetLibraryStatisticsResponse } from "./gen/arrwdb/v1/library_service_pb.js";
-import type { Hit as PbHit } from "./gen/arrwdb/v1/search_service_pb.js";
+import { GroupBy as PbGroupBy, type Hit as PbHit } from "./gen/arrwdb/v1/search_service_pb.js";
 import type {
   Consumer,
   Document,
@@ -43,6 +44,7 @@ import type {
   EventType,
   Heartbeat,
   Hit,
+  IndexStatistics,
   IndexType,
   IngestProgress,
   Library,
@@ -50,6 +52,7 @@ import type {
   LibraryStatistics,
   Metric,
   OnConflict,
+  SearchOptions,
   SnapshotItem,
 } from "./types.js";
 
@@ -76,6 +79,7 @@ function valueOf<T extends number>(values: object, field: string, name: string |
 export const fromMetric = (name: Metric | undefined): PbMetric => valueOf(PbMetric, "metric", name);
 export const fromIndexType = (name: IndexType | undefined): PbIndexType => valueOf(PbIndexType, "indexType", name);
 export const fromOnConflict = (name: OnConflict | undefined): PbOnConflict => valueOf(PbOnConflict, "onConflict", name);
+export const fromGroupBy = (name: SearchOptions["groupBy"]): PbGroupBy => valueOf(PbGroupBy, "groupBy", name);
 export const fromEventType = (name: EventType): PbEventType => valueOf(PbEventType, "eventTypes", name);
 const toEventType = (value: PbEventType) => nameOf(PbEventType, value).replace("_", ".") as EventType;
 
@@ -116,6 +120,26 @@ export function toLibraryStatistics(statistics: GetLibraryStatisticsResponse): L
     numSegments: Number(statistics.numSegments),
     numTombstones: Number(statistics.numTombstones),
     indexBytes: Number(statistics.indexBytes),
+    revision: statistics.revision,
+  };
+}
+
+export function toIndexStatistics(statistics: GetIndexStatisticsResponse): IndexStatistics {
+  const { building } = statistics;
+  return {
+    libraryId: statistics.libraryId,
+    indexType: nameOf(PbIndexType, statistics.indexType),
+    numRows: Number(statistics.numRows),
+    numTombstones: Number(statistics.numTombstones),
+    indexBytes: Number(statistics.indexBytes),
+    segments: statistics.segments.map((segment) => ({
+      hasGraph: segment.hasGraph,
+      numRows: Number(segment.numRows),
+      numTombstones: Number(segment.numTombstones),
+      indexBytes: Number(segment.indexBytes),
+      ef: segment.ef,
+    })),
+    ...(building && { building: { numRows: Number(building.numRows), numRowsDone: Number(building.numRowsDone) } }),
     revision: statistics.revision,
   };
 }

@@ -9,6 +9,7 @@ import { type DocumentInput as PbDocumentInput, DocumentInputSchema } from "./ge
 import { uuidv7 } from "./ids.js";
 import { linked, Pauses, sleep } from "./retry.js";
 import type {
+  CallOptions,
   Document,
   DocumentInput,
   IngestOptions,
@@ -29,6 +30,8 @@ const LOOKED_FOR_BYTES_MAX = 4 << 20;
 const FAILURES_MAX = 1_000;
 /** How long an ingest keeps trying when nothing is acknowledged any more. */
 const PATIENCE_MS = 60_000;
+/** How long a read of an ingest's own may take at most. */
+const CALL_MS_MAX = 30_000;
 
 /** An item that is not acknowledged. */
 export interface Item {
@@ -40,6 +43,8 @@ export interface Item {
   ownId: boolean;
   /** On how many connections it was sent. */
   sent: number;
+  /** What was known of the server when it was first sent: what is newer was written since. */
+  knownRevision: bigint;
   /** Why it cannot be sent as it is. A blank goes in its place, which the server counts and refuses. */
   refused?: ErrorDetails;
   /** What became of it, where that is known without sending it again. */
@@ -89,6 +94,7 @@ class Window {
   #position = 0;
   #ended = false;
   #changed = deferred();
+  #knownRevision = 0n;
 
   /** What the source threw. */
   failure: { error: unknown } | undefined;
@@ -118,6 +124,7 @@ class Window {
       const item = this.#items[this.#sent];
       if (item === undefined) return undefined;
       this.#sent += 1;
+      if (item.sent === 0) item.knownRevision = this.#knownRevision;
       item.sent += 1;
       return item;
     };
@@ -143,6 +150,11 @@ class Window {
     throw new ArrwdbError({ slug: "internal", detail: "the server told of more items than were sent" });
   }
 
+  /** The server has reached this revision. */
+  know(revision: bigint): void {
+    if (revision > this.#knownRevision) this.#knownRevision = revision;
+  }
+
   /** Takes the first item out: what became of it is known. */
   acknowledge(): void {
     this.#bytes -= this.#items.shift()?.bytes ?? 0;
@@ -158,15 +170,12 @@ class Window {
     }
   }
 
-  /**
-   * The items that were sent on a connection that broke, and may be written, as far as their ids
-   * are of this client: some at a time.
-   */
+  /** The items that were sent on a connection that broke, and may be written: some at a time. */
   *unsure(): Generator<Item[]> {
     let some: Item[] = [];
     let bytes = 0;
     for (const item of [...this.#items]) {
-      if (item.sent === 0 || !item.ownId || item.known !== undefined) continue;
+      if (item.sent === 0 || item.refused !== undefined || item.known !== undefined) continue;
       if (some.length === LOOKED_FOR_MAX || (some.length > 0 && bytes + item.bytes > LOOKED_FOR_BYTES_MAX)) {
         yield some;
         [some, bytes] = [[], 0];
@@ -206,7 +215,15 @@ class Window {
   #take(document: DocumentInput): void {
     this.#position += 1;
     const input = { ...document, id: document.id || uuidv7() };
-    const item: Item = { position: this.#position, input, message: BLANK, bytes: 0, ownId: !document.id, sent: 0 };
+    const item: Item = {
+      position: this.#position,
+      input,
+      message: BLANK,
+      bytes: 0,
+      ownId: !document.id,
+      sent: 0,
+      knownRevision: 0n,
+    };
     try {
       item.message = fromDocumentInput(input);
       item.bytes = toBinary(DocumentInputSchema, item.message).length;
@@ -297,7 +314,9 @@ class Tally {
 export interface IngestParts {
   wire: IngestWire;
   /** Reads those of the documents that exist. */
-  read: (libraryId: string, documentIds: string[], signal: AbortSignal) => Promise<Document[]>;
+  read: (libraryId: string, documentIds: string[], options: CallOptions) => Promise<Document[]>;
+  /** The revision that the server has reached. */
+  tail: (options: CallOptions) => Promise<bigint>;
 }
 
 /** Ingests, and gives what becomes of each item, in order; returns the summary. */
@@ -310,12 +329,16 @@ export async function* ingest(
   const { onConflict = "replace", patienceMs = PATIENCE_MS } = options;
   const { controller, unlink } = linked(options.signal);
   const { signal } = controller;
+  const within = { signal, timeoutMs: Math.min(patienceMs, CALL_MS_MAX) };
   const window = new Window(documents);
   const tally = new Tally();
   const pauses = new Pauses();
   let heardAt = performance.now();
+  // What is there already is told from what this writes by its revision. A replacement need not be.
+  let begun = onConflict === "replace";
   const tell = function* (status: IngestStatus) {
     tally.add(status);
+    window.know(tally.summary.revision);
     options.onProgress?.(tally.progress, status);
     yield status;
     heardAt = performance.now();
@@ -330,7 +353,9 @@ export async function* ingest(
       let error = new ArrwdbError({ slug: "unavailable", detail: "the server ended the stream" });
       let heard = false;
       try {
-        if (onConflict !== "replace") await lookFor(parts, libraryId, window, signal);
+        if (!begun) window.know(await parts.tail(within));
+        begun = true;
+        if (onConflict !== "replace") await lookFor(parts, libraryId, window, within);
         for (const known of window.known()) yield* tell(known);
         const items = window.connection(connection.controller.signal);
         for await (const said of parts.wire({ libraryId, onConflict }, items, connection.controller.signal)) {
@@ -338,7 +363,7 @@ export async function* ingest(
             tally.close(said.batchId);
             continue;
           }
-          const status = await settle(parts, libraryId, window.first, said, signal);
+          const status = await settle(parts, libraryId, window.first, said, within);
           window.acknowledge();
           heard = true;
           pauses.reset();
@@ -377,37 +402,43 @@ async function settle(
   libraryId: string,
   item: Item,
   said: Exclude<WireStatus, { status: "summary" }>,
-  signal: AbortSignal,
+  within: CallOptions,
 ): Promise<IngestStatus> {
-  const { position, input, ownId, refused } = item;
+  const { position, input, refused } = item;
   if (refused !== undefined) {
-    return { status: "failed", position, title: String(input.title), error: refused, resent: item.sent > 1 };
+    return { status: "failed", position, title: String(input.title), error: refused };
   }
   if (said.status !== "failed" && said.id !== input.id) {
     const detail = `the server told of document ${said.id} where ${input.id} was next`;
     throw new ArrwdbError({ slug: "internal", detail });
   }
   if (said.status === "completed") return { ...said, position };
-  const resent = item.sent > 1;
   const exists = said.status === "skipped" || said.error.slug === "already-exists";
-  if (!(exists && resent && ownId)) return { ...said, position, resent };
-  // Written on a connection that broke, and only just: nobody else has this id.
-  const [written] = await parts.read(libraryId, [input.id], signal);
-  return written === undefined ? { ...said, position, resent } : toCompleted(position, written);
+  if (!exists || item.sent <= 1) return { ...said, position };
+  // Perhaps written on a connection that broke, and only just.
+  const [there] = await parts.read(libraryId, [input.id], within);
+  return there !== undefined && wasWritten(item, there) ? toCompleted(position, there) : { ...said, position };
 }
 
 /**
- * Looks for what was written on connections that broke before they could say so. Nobody else has
- * the ids of this client, so what is there is what was sent; it need not be sent again, nor would
- * the server take it again.
+ * Whether what is there under an item's id is the item, which was sent and not heard of: nobody else
+ * has the ids of this client; under another, what is newer than what was known before it was sent.
  */
-async function lookFor(parts: IngestParts, libraryId: string, window: Window, signal: AbortSignal): Promise<void> {
+function wasWritten({ ownId, knownRevision }: Item, { revision }: Document): boolean {
+  return ownId || revision > knownRevision;
+}
+
+/**
+ * Looks for what was written on connections that broke before they could say so. It need not be sent
+ * again, nor would the server take it again.
+ */
+async function lookFor(parts: IngestParts, libraryId: string, window: Window, within: CallOptions): Promise<void> {
   for (const items of window.unsure()) {
-    const documents = await parts.read(libraryId, items.map(({ input }) => input.id), signal);
+    const documents = await parts.read(libraryId, items.map(({ input }) => input.id), within);
     const written = new Map(documents.map((document) => [document.id, document]));
     for (const item of items) {
       const document = written.get(item.input.id);
-      if (document !== undefined) item.known = toCompleted(item.position, document);
+      if (document !== undefined && wasWritten(item, document)) item.known = toCompleted(item.position, document);
     }
   }
 }

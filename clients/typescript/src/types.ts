@@ -88,6 +88,93 @@ export interface LibraryStatistics {
   revision: bigint;
 }
 
+/** What a library's index is made of. */
+export interface IndexStatistics {
+  libraryId: string;
+  indexType: IndexType;
+  /** One for each chunk. */
+  numRows: number;
+  /** Rows that are deleted but not yet merged away. */
+  numTombstones: number;
+  /** Of memory. */
+  indexBytes: number;
+  /** Each graph with its rows, then the rows that have none. */
+  segments: IndexSegment[];
+  /** The graph that is being built; `undefined` when none is. */
+  building?: IndexBuild;
+  /** At which all this is true. */
+  revision: bigint;
+}
+
+/** Rows of an index that are searched together. */
+export interface IndexSegment {
+  /** Rows without a graph are always searched exactly. */
+  hasGraph: boolean;
+  numRows: number;
+  numTombstones: number;
+  indexBytes: number;
+  /** How wide walks for the ten nearest are unless a search says; 0 without a graph. */
+  ef: number;
+}
+
+/** A graph that is being built. */
+export interface IndexBuild {
+  numRows: number;
+  /** To the nearest thousand. */
+  numRowsDone: number;
+}
+
+/** How to build an index anew. */
+export interface RebuildOptions extends CallOptions {
+  /** The kind that it has from then on; the one that it has when not given. */
+  indexType?: "auto" | "flat" | "hnsw" | undefined;
+}
+
+/** What to measure of searches. */
+export interface RecallOptions extends ReadOptions {
+  /** How many stored vectors are queries: 1 to 1 000; 100 when not given. */
+  numQueries?: number | undefined;
+  /** How many hits of each count: 1 to 1 000; 10 when not given. */
+  k?: number | undefined;
+  /** How wide walks are, as in a search. */
+  ef?: number | undefined;
+}
+
+/** How much of the exact answer searches give. */
+export interface Recall {
+  /** The share of the nearest that was found, of all queries together: 0 to 1. */
+  recall: number;
+  /** The same of the query that found least. */
+  recallMin: number;
+  /** Fewer than asked for where there are fewer chunks. */
+  numQueries: number;
+  k: number;
+  /** How long a search takes on the server, in microseconds: the median. */
+  searchUs: number;
+  /** The same of an exact search. */
+  exactUs: number;
+  /** That was searched. */
+  revision: bigint;
+}
+
+/** What a filter lets through. */
+export interface DocumentCount {
+  /** Documents of which at least one chunk passes. */
+  numDocuments: number;
+  numChunks: number;
+  /** At which this is true. */
+  revision: bigint;
+}
+
+/** What was deleted by a filter. */
+export interface DeletedDocuments {
+  numDeleted: number;
+  /** Documents that others changed or deleted meanwhile, and that were left alone. */
+  numChanged: number;
+  /** Of the last deletion; when there was none, that of the state that was looked at. */
+  revision: bigint;
+}
+
 /** The unit of ingest. */
 export interface Document {
   id: string;
@@ -154,6 +241,11 @@ export interface SearchQuery {
   distanceThreshold?: number | undefined;
   /** Only chunks of which this expression is true, for example `document.metadata.team == "a"`. */
   filter?: string | undefined;
+  /**
+   * How wide walks through the index's graphs are, 1 to 10 000: more finds more and takes longer.
+   * What was found to be enough when they were built, when not given.
+   */
+  ef?: number | undefined;
 }
 
 /** How to find it. */
@@ -162,9 +254,11 @@ export interface SearchOptions extends ReadOptions {
   filter?: string | undefined;
   /** Whether hits carry their text; they do when not given. */
   includeText?: boolean | undefined;
-  /** Whether approximation is forbidden. */
+  /** What `k` counts: chunks, or with `document` documents, of each only its best chunk. */
+  groupBy?: "document" | undefined;
+  /** Whether approximation is forbidden: then every chunk that may be found is looked at. */
   exact?: boolean | undefined;
-  /** How widely an approximate search looks. */
+  /** For those queries that have none of their own. */
   ef?: number | undefined;
 }
 
@@ -205,23 +299,8 @@ export interface ExportEnd {
 /** What became of one item of an ingest. `position` is its place in what was given, from 1. */
 export type IngestStatus =
   | { status: "completed"; position: number; id: string; title: string; numChunks: number; revision: bigint }
-  | {
-      status: "skipped";
-      position: number;
-      id: string;
-      title: string;
-      revision: bigint;
-      /** Whether it was sent before, on a connection that broke: then it may be this very item. */
-      resent: boolean;
-    }
-  | {
-      status: "failed";
-      position: number;
-      title: string;
-      error: ErrorDetails;
-      /** As above: with `already-exists` it may be this very item that exists. */
-      resent: boolean;
-    };
+  | { status: "skipped"; position: number; id: string; title: string; revision: bigint }
+  | { status: "failed"; position: number; title: string; error: ErrorDetails };
 
 /** How far an ingest is. */
 export interface IngestProgress {

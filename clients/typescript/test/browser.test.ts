@@ -66,6 +66,9 @@ test("a page ingests, searches, follows, exports and consumes", async () => {
     searched: 3,
     exported: [["heron", 256], ["anvil", 256]],
     total: 2,
+    grouped: ["heron", "anvil"],
+    index: [1, 2, 1, 3, 3, "auto"],
+    gone: 1,
     facts: ["bird", ["x"], []],
     consumed: "document.updated",
   });

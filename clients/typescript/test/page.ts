@@ -43,6 +43,11 @@ const scenarios = {
     const found = await client.search("notes", { query: "a wading animal", k: 1 });
     const stream = client.streamSearch("notes", { query: "blacksmith", k: 3 });
     const ranked = (await all(stream)).map(({ documentId }) => documentId);
+    const grouped = await client.search("notes", { query: "a bird", k: 2, groupBy: "document", exact: true });
+    const { numDocuments, numChunks } = await client.documents.count("notes", { filter: 'document.id == "heron"' });
+    const recall = await client.measureRecall("notes", { k: 1, ef: 50 });
+    const optimized = await client.indexes.optimize("notes");
+    const index = await client.indexes.statistics("notes", { minRevision: optimized });
     const exporting = client.export("notes", { includeEmbeddings: true });
     const exported = await all(exporting);
     const heron = await client.documents.get("notes", "heron");
@@ -63,6 +68,9 @@ const scenarios = {
       searched: stream.end?.totalResults,
       exported: exported.map(({ id, chunks }) => [id, chunks?.[0]?.embedding?.length]),
       total: exporting.end?.totalDocuments,
+      grouped: grouped.hits.map(({ documentId }) => documentId),
+      index: [numDocuments, numChunks, recall.recall, recall.numQueries, index.numRows, index.indexType],
+      gone: (await client.documents.deleteMany("notes", 'document.id == "anvil"')).numDeleted,
       facts: [heron.documentType, heron.tags, updated.tags],
       errors: [
         await errorOf(client.libraries.get("none")),

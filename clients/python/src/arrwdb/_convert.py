@@ -136,6 +136,10 @@ def index_type_from_pb(number: int) -> str:
     return _name(library_pb2.IndexType, "INDEX_TYPE_", number)
 
 
+def group_by_to_pb(group_by: str | None) -> str:
+    return _wire_name(search_service_pb2.GroupBy, "GROUP_BY_", group_by, "group_by")
+
+
 def on_conflict_to_pb(on_conflict: str) -> str:
     return _wire_name(document_pb2.OnConflict, "ON_CONFLICT_", on_conflict, "on_conflict")
 
@@ -385,6 +389,7 @@ def query_to_pb(query: values.SearchQuery | str) -> search_service_pb2.SearchQue
         k=query.k,
         distance_threshold=query.distance_threshold,
         filter=query.filter,
+        ef=query.ef,
     )
 
 

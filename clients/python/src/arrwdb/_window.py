@@ -47,6 +47,10 @@ class Pending:
     known_revision: int = 0
     """What was known of the server when it was first sent."""
 
+    def is_ours(self, revision: int) -> bool:
+        """Whether what is there under its id, at this revision, is it: written, and unheard."""
+        return self.in_doubt and revision > self.known_revision
+
 
 class Window:
     """What is pending, what has become of the rest, and what to send next."""
@@ -60,7 +64,7 @@ class Window:
         message_bytes_max: int,
     ) -> None:
         _convert.on_conflict_to_pb(on_conflict)
-        self._library_id = library_id
+        self.library_id = library_id
         self._on_conflict = on_conflict
         self._known_revision = known_revision
         self._message_bytes_max = message_bytes_max
@@ -135,7 +139,7 @@ class Window:
         on_conflict = "skip" if self._only_doubts else self._on_conflict
         return document_service_pb2.StreamIngestDocumentsRequest(
             header=document_service_pb2.IngestHeader(
-                library_id=self._library_id,
+                library_id=self.library_id,
                 on_conflict=_convert.on_conflict_to_pb(on_conflict),
             )
         )
@@ -160,10 +164,24 @@ class Window:
                 return document_service_pb2.StreamIngestDocumentsRequest(document=pending.document)
         return "end" if self._finished or self._only_doubts else "wait"
 
-    def answered(
+    def half_told(
         self, message: document_service_pb2.StreamIngestDocumentsResponse
+    ) -> str | None:
+        """The id of the document of which an answer does not tell all, if there is one: it was
+        written unheard, and into how many chunks its text was split is not told again."""
+        if message.WhichOneof("status") != "skipped" or not self._pending:
+            return None
+        pending = self._pending[0]
+        ours = pending.is_ours(message.skipped.revision)
+        return pending.document.id if ours and pending.document.HasField("text") else None
+
+    def answered(
+        self,
+        message: document_service_pb2.StreamIngestDocumentsResponse,
+        num_chunks: int | None = None,
     ) -> list[IngestProgress]:
-        """What an answer says of the documents; more than one when it sets off refusals."""
+        """What an answer says of the documents; more than one when it sets off refusals.
+        `num_chunks` is of the document that `half_told` gave."""
         self._heard = True
         kind = message.WhichOneof("status")
         if kind == "summary":
@@ -181,7 +199,7 @@ class Window:
             done = message.completed
             progress = self._complete(pending, done.num_chunks, done.revision)
         elif kind == "skipped":
-            progress = self._skip(pending, message.skipped.revision)
+            progress = self._skip(pending, message.skipped.revision, num_chunks)
         else:
             error = error_of_item(message.failed.error)
             progress = self._fail(pending, message.failed.title, error)
@@ -243,10 +261,10 @@ class Window:
             )
         )
 
-    def _skip(self, pending: Pending, revision: int) -> IngestProgress:
-        if pending.in_doubt and revision > pending.known_revision:
-            # Written by us, unheard. Into how many chunks a text was split is not told again.
-            num_chunks = len(pending.document.texts) or len(pending.document.chunks)
+    def _skip(self, pending: Pending, revision: int, num_chunks: int | None) -> IngestProgress:
+        if pending.is_ours(revision):
+            if num_chunks is None:
+                num_chunks = len(pending.document.texts) or len(pending.document.chunks)
             return self._complete(pending, num_chunks, revision)
         document = pending.document
         if self._on_conflict == "fail":

@@ -23,6 +23,9 @@ Metric = Literal["cosine", "dot", "l2"]
 IndexType = Literal["auto", "flat", "hnsw"]
 """Which kind of index: the server's choice, exact, or graphs."""
 
+GroupBy = Literal["document"]
+"""What a search counts in place of chunks: documents, of each only its best chunk."""
+
 OnConflict = Literal["replace", "skip", "fail"]
 """What an ingested document does to one of the same id: update it, leave it, or fail."""
 
@@ -251,7 +254,6 @@ class IngestOutcome:
     id: str
     title: str
     num_chunks: int = 0
-    """0 where a text was split and the answer to that was lost with a connection."""
     revision: int | None = None
     """Of its write; of the document that exists when it was skipped."""
     error: ArrwdbError | None = None
@@ -331,6 +333,8 @@ class SearchQuery:
     distance_threshold: float | None = None
     filter: str = ""
     """Only chunks of which this expression is true; the call's when empty."""
+    ef: int | None = None
+    """How wide walks through the index's graphs are; the call's when not given."""
 
 
 @dataclass(frozen=True)

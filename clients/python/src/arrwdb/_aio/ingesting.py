@@ -12,7 +12,7 @@ import grpc
 from .._options import Options
 from .._policy import Outage, is_passing
 from .._window import Window
-from ..errors import ArrwdbError, DeadlineExceeded, Unavailable, error_of_call
+from ..errors import ArrwdbError, DeadlineExceeded, NotFound, Unavailable, error_of_call
 from ..v1 import document_service_pb2
 from ..values import IngestProgress, IngestSummary, NewDocument, OnConflict
 from .transport import Stubs
@@ -120,8 +120,10 @@ class _Run:
         )
         try:
             async for message in call:
+                half_told = self._window.half_told(message)
+                num_chunks = await self._num_chunks(half_told) if half_told else None
                 async with self._changed:
-                    told = self._window.answered(message)
+                    told = self._window.answered(message, num_chunks)
                     self._changed.notify_all()
                 self._tell(told)
                 if message.WhichOneof("status") == "summary":
@@ -131,6 +133,21 @@ class _Run:
             return error_of_call(failed)
         finally:
             call.cancel()
+
+    async def _num_chunks(self, document_id: str) -> int | None:
+        request = document_service_pb2.GetDocumentRequest(
+            library_id=self._window.library_id, document_id=document_id
+        )
+        try:
+            reply = await self._stubs.documents.GetDocument(
+                request, timeout=self._options.timeout, metadata=self._options.metadata
+            )
+        except grpc.RpcError as failed:
+            if isinstance(error_of_call(failed), NotFound):
+                # Written, and deleted since.
+                return None
+            raise
+        return reply.document.num_chunks
 
     async def _requests(
         self, stream: int

@@ -37,6 +37,7 @@ from ..values import (
     EventPage,
     EventStatistics,
     EventType,
+    GroupBy,
     Heartbeat,
     IndexStatistics,
     IndexType,
@@ -490,13 +491,16 @@ class Client:
         distance_threshold: float | None = None,
         filter: str = "",
         include_text: bool | None = None,
+        group_by: GroupBy | None = None,
         exact: bool = False,
         ef: int | None = None,
         min_revision: int | None = None,
         timeout: float | None = None,
     ) -> SearchResults:
         """Finds the `k` chunks (10 when not given, at most 1 000) nearest to a text or a vector,
-        of those of which the `filter` is true, if there is one."""
+        of those of which the `filter` is true, if there is one. With `group_by="document"` `k`
+        counts documents, and of each its best chunk is found. `exact` forbids approximation; else
+        `ef` (1 to 10 000) says how wide it looks: more finds more and takes longer."""
         request = search_service_pb2.SearchRequest(
             library_id=library,
             query=query,
@@ -505,6 +509,7 @@ class Client:
             distance_threshold=distance_threshold,
             filter=filter,
             include_text=include_text,
+            group_by=_convert.group_by_to_pb(group_by),
             exact=exact,
             ef=ef,
             min_revision=min_revision,
@@ -521,13 +526,14 @@ class Client:
         distance_threshold: float | None = None,
         filter: str = "",
         include_text: bool | None = None,
+        group_by: GroupBy | None = None,
         exact: bool = False,
         ef: int | None = None,
         min_revision: int | None = None,
         timeout: float | None = None,
     ) -> list[SearchResults]:
         """Answers several queries, at most 100, at one revision, in their order. `k`,
-        `distance_threshold` and `filter` are of those that say nothing else."""
+        `distance_threshold`, `filter` and `ef` are of those that say nothing else."""
         request = search_service_pb2.SearchRequest(
             library_id=library,
             queries=[_convert.query_to_pb(query) for query in queries],
@@ -535,6 +541,7 @@ class Client:
             distance_threshold=distance_threshold,
             filter=filter,
             include_text=include_text,
+            group_by=_convert.group_by_to_pb(group_by),
             exact=exact,
             ef=ef,
             min_revision=min_revision,
@@ -552,6 +559,7 @@ class Client:
         distance_threshold: float | None = None,
         filter: str = "",
         include_text: bool | None = None,
+        group_by: GroupBy | None = None,
         exact: bool = False,
         ef: int | None = None,
         min_revision: int | None = None,
@@ -566,6 +574,7 @@ class Client:
             distance_threshold=distance_threshold,
             filter=filter,
             include_text=include_text,
+            group_by=_convert.group_by_to_pb(group_by),
             exact=exact,
             ef=ef,
             min_revision=min_revision,

@@ -92,15 +92,31 @@ function gist(event) {
   }
 }
 
+/** A library's name; the beginning of its id, which `nameLibraries` looks up again, while it is not known. */
+function where({ library_id }) {
+  const name = pulse.library(library_id)?.name;
+  if (name !== undefined) return h("span", { class: "where" }, name);
+  return h("span", { class: "where", dataset: { library: library_id } }, `${library_id.slice(0, 8)}…`);
+}
+
+/** Events may be there before the libraries are. */
+function nameLibraries(list) {
+  for (const place of list.querySelectorAll(".where[data-library]")) {
+    const name = pulse.library(place.dataset.library)?.name;
+    if (name === undefined) continue;
+    place.textContent = name;
+    delete place.dataset.library;
+  }
+}
+
 function row(event) {
-  const library = pulse.library(event.library_id)?.name ?? `${event.library_id.slice(0, 8)}…`;
   const summary = h(
     "summary",
     {},
     time(event.timestamp),
     h("span", { class: "type", dataset: { kind: event.type.split(".")[1] } }, event.type),
     h("span", { class: "gist" }, gist(event)),
-    h("span", { class: "where" }, library),
+    where(event),
   );
   const details = h(
     "details",
@@ -284,8 +300,10 @@ export function feed(root) {
   const drawRows = () => {
     const wanted = follower.events.slice(0, ROWS_MAX);
     fillKeyed(list, wanted, (event) => event.id, row);
+    nameLibraries(list);
     list.hidden = wanted.length === 0;
-    empty.hidden = wanted.length > 0 || follower.state === "refused";
+    // Before the first answer nobody knows whether there is anything.
+    empty.hidden = wanted.length > 0 || follower.state === "refused" || follower.cursor === null;
     if (!empty.hidden && empty.children.length === 0) {
       fill(
         empty,
