@@ -234,6 +234,6 @@ impl Bench {
 
     fn select(&self, view: &View, kind: Kind, query: usize, count: usize) -> Rows {
         let chosen = self.orders.first(kind, query, count);
-        view.select(|key| chosen[key.document as usize])
+        view.select(|key| chosen[usize::try_from(key.document).expect("a place")])
     }
 }

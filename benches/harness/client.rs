@@ -105,7 +105,8 @@ impl Client {
         let began = tokio::time::Instant::now();
         let paced =
             futures::stream::iter(documents.enumerate()).then(move |(n, document)| async move {
-                tokio::time::sleep_until(began + Duration::from_secs(n as u64) / rate as u32).await;
+                tokio::time::sleep_until(began + Duration::from_secs_f64(n as f64 / rate as f64))
+                    .await;
                 document
             });
         self.load_stream(library, paced).await
