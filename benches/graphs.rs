@@ -6,49 +6,29 @@
 //!
 //! Times are the thread's time on a processor, so that neighbours count little; medians of rounds.
 
+mod harness;
+
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrwdb::embed::{Embedder, Purpose, StaticEmbedder};
 use arrwdb::index::{
-    Home, LibraryIndex, Neighbour, Policy, Progress, Query, RowKey, RowSource, Rows, Urge, View,
-    Work,
+    Home, Kernels, LibraryIndex, Neighbour, Policy, Progress, Query, RowKey, RowSource, Rows, Urge,
+    View, Work,
 };
 use arrwdb::types::{IndexType, LibraryId, Metric, Vector};
-
-#[path = "harness/vectors.rs"]
-#[allow(dead_code, reason = "shared")]
-mod vectors;
-
-use vectors::Mixture;
+use harness::measure::thread_us;
+use harness::set::{Set, add, key};
+use harness::setting;
 
 /// Rounds of all queries of which the median counts.
 const ROUNDS: usize = 3;
 /// Queries with filters: there are many filters, and exact answers to compare with take long.
 const FILTERED_QUERIES: usize = 200;
-/// Queries that texts give.
-const TEXT_QUERIES: usize = 1_000;
-
-struct Set {
-    rows: Vec<Vec<f32>>,
-    queries: Vec<Vec<f32>>,
-}
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    let folder = arguments.iter().find(|a| !a.starts_with("--")).map(PathBuf::from);
-    if let Some(folder) = folder.as_ref().filter(|_| arguments.contains(&"--embed".to_owned())) {
-        embed(folder);
-    }
-    let set = match &folder {
-        Some(folder) => read(folder),
-        None => {
-            let (mixture, count) = (Mixture::new(), setting("ARRWDB_BENCH_ROWS", 100_000));
-            Set { rows: mixture.draw(1, count), queries: mixture.draw(2, 500) }
-        }
-    };
+    let set = Set::from_arguments();
     let threads = setting("ARRWDB_BENCH_THREADS", 2);
     let builders = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("one thread");
@@ -58,6 +38,10 @@ fn main() {
     println!("bytes a row: {:.0}", bytes_a_row(&view));
     one.install(|| {
         by_width(&view, &set.queries);
+        by_kernels(&view, &set.queries);
+        if std::env::var("ARRWDB_BENCH_FILTERS").is_ok_and(|filters| filters == "no") {
+            return;
+        }
         by_filter(&view, &set, "no tombstones");
         for percent in [30, 49] {
             let gone = |i: usize| i * 7 % 100 < percent;
@@ -99,27 +83,10 @@ impl RowSource for NoSource {
     }
 }
 
-fn setting(name: &str, default: usize) -> usize {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
-
-fn key(document: usize) -> RowKey {
-    RowKey { document: document as u64, slot: 0 }
-}
-
 fn load(rows: &[Vec<f32>]) -> LibraryIndex {
-    let dimension = rows[0].len();
-    let mut index = LibraryIndex::new(dimension, Metric::Cosine);
+    let mut index = LibraryIndex::new(rows[0].len(), Metric::Cosine);
     for (n, chunk) in rows.chunks(512).enumerate() {
-        let added: Vec<(RowKey, Vector)> = chunk
-            .iter()
-            .enumerate()
-            .map(|(i, row)| {
-                let vector = Vector::new("vector", row.clone(), dimension, Metric::Cosine);
-                (key(512 * n + i), vector.expect("valid"))
-            })
-            .collect();
-        index.update(&[], &added);
+        add(&mut index, 512 * n, chunk);
     }
     index
 }
@@ -163,6 +130,23 @@ fn by_width(view: &View, queries: &[Vec<f32>]) {
             let name = ef.map_or("default".to_owned(), |ef| ef.to_string());
             println!("k = {k:<4} ef {name:>7}: recall {recall:.4} {:>8.1} us", found.0);
         }
+    }
+}
+
+/// What searches take on machines that have less.
+fn by_kernels(view: &View, queries: &[Vec<f32>]) {
+    for kernels in Kernels::available() {
+        let ask = |exact| {
+            let queries = &queries[..FILTERED_QUERIES.min(queries.len())];
+            let begin = thread_us();
+            for query in queries {
+                let query = Query { k: 10, exact, ..Query::new(query) };
+                black_box(view.search_with(&[query], kernels, 1));
+            }
+            (thread_us() - begin) / queries.len() as f64
+        };
+        ask(false);
+        println!("{kernels:?}: {:>8.1} us, exact {:>8.1} us", ask(false), ask(true));
     }
 }
 
@@ -215,9 +199,9 @@ fn ask<'a>(
     let mut times = Vec::new();
     let mut found = Vec::new();
     for _ in 0..ROUNDS {
-        let begin = thread_cpu_us();
+        let begin = thread_us();
         found = queries.iter().map(|query| view.search(&[of(query)]).remove(0)).collect();
-        times.push((thread_cpu_us() - begin) / queries.len() as f64);
+        times.push((thread_us() - begin) / queries.len() as f64);
     }
     times.sort_unstable_by(f64::total_cmp);
     (times[ROUNDS / 2], found)
@@ -234,48 +218,10 @@ fn recall(found: &[Vec<Neighbour>], exact: &[Vec<Neighbour>], k: usize) -> f64 {
     hits as f64 / wanted as f64
 }
 
-/// Time of this thread on a processor.
-fn thread_cpu_us() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
-    stat.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).expect("a number") / 1_000.0
-}
-
 /// Time of all threads of the process on a processor, to 10 ms.
 fn process_cpu_us() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
     let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name").1.split(' ').collect();
     let ticks: f64 = fields[11..13].iter().map(|t| t.parse::<f64>().expect("ticks")).sum();
     ticks * 10_000.0
-}
-
-fn embed(folder: &Path) {
-    let texts = std::fs::read_to_string(folder.join("texts.txt")).expect("texts.txt");
-    let texts: Vec<String> = texts.lines().map(str::to_owned).collect();
-    let embedder = StaticEmbedder::new();
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let mut vectors = Vec::new();
-    for texts in texts.chunks(256) {
-        let texts = texts.iter().map(|text| text.as_str().into()).collect();
-        let batch = runtime.block_on(embedder.embed(Purpose::Document, texts));
-        vectors.extend(batch.expect("vectors"));
-    }
-    let bytes = |vectors: &[Vec<f32>]| -> Vec<u8> {
-        vectors.iter().flatten().flat_map(|x| x.to_le_bytes()).collect()
-    };
-    let (rows, queries) = vectors.split_at(vectors.len() - TEXT_QUERIES);
-    std::fs::write(folder.join("rows.f32"), bytes(rows)).expect("writable");
-    std::fs::write(folder.join("queries.f32"), bytes(queries)).expect("writable");
-    std::fs::write(folder.join("dimension"), rows[0].len().to_string()).expect("writable");
-}
-
-fn read(folder: &Path) -> Set {
-    let text = std::fs::read_to_string(folder.join("dimension")).expect("dimension");
-    let dimension: usize = text.trim().parse().expect("a number");
-    let numbers = |name: &str| -> Vec<Vec<f32>> {
-        let bytes = std::fs::read(folder.join(name)).expect("vectors");
-        let numbers: Vec<f32> =
-            bytes.as_chunks::<4>().0.iter().map(|x| f32::from_le_bytes(*x)).collect();
-        numbers.chunks_exact(dimension).map(<[f32]>::to_vec).collect()
-    };
-    Set { rows: numbers("rows.f32"), queries: numbers("queries.f32") }
 }

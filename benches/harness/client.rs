@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use arrwdb::api::grpc::pb::document_service_client::DocumentServiceClient;
+use arrwdb::api::grpc::pb::index_service_client::IndexServiceClient;
 use arrwdb::api::grpc::pb::library_service_client::LibraryServiceClient;
 use arrwdb::api::grpc::pb::search_service_client::SearchServiceClient;
 use arrwdb::api::grpc::pb::{
     CreateDocumentRequest, CreateLibraryRequest, DocumentInput, GetLibraryStatisticsRequest,
-    IngestDocumentsRequest, IngestHeader, SearchRequest, StreamIngestDocumentsRequest,
-    StreamSearchRequest, ingest_documents_request, stream_ingest_documents_request,
-    stream_ingest_documents_response, stream_search_response,
+    IngestDocumentsRequest, IngestHeader, OptimizeIndexRequest, SearchRequest,
+    StreamIngestDocumentsRequest, StreamSearchRequest, ingest_documents_request,
+    stream_ingest_documents_request, stream_ingest_documents_response, stream_search_response,
 };
 use bytes::{Buf, BufMut};
+use futures::{Stream, StreamExt};
 use prost::Message;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
@@ -90,12 +92,38 @@ impl Client {
         library: &str,
         documents: impl Iterator<Item = DocumentInput> + Send + 'static,
     ) -> Outcome<u64> {
+        self.load_stream(library, futures::stream::iter(documents)).await
+    }
+
+    /// The same, so many documents a second.
+    pub async fn load_paced(
+        &self,
+        library: &str,
+        documents: impl Iterator<Item = DocumentInput> + Send + 'static,
+        rate: usize,
+    ) -> Outcome<u64> {
+        let began = tokio::time::Instant::now();
+        let paced =
+            futures::stream::iter(documents.enumerate()).then(move |(n, document)| async move {
+                tokio::time::sleep_until(began + Duration::from_secs_f64(n as f64 / rate as f64))
+                    .await;
+                document
+            });
+        self.load_stream(library, paced).await
+    }
+
+    async fn load_stream(
+        &self,
+        library: &str,
+        documents: impl Stream<Item = DocumentInput> + Send + 'static,
+    ) -> Outcome<u64> {
         use ingest_documents_request::Item;
         let header = IngestHeader { library_id: library.to_owned(), ..IngestHeader::default() };
-        let items = [Item::Header(header)].into_iter().chain(documents.map(Item::Document));
+        let header = futures::stream::iter([Item::Header(header)]);
+        let items = header.chain(documents.map(Item::Document));
         let items = items.map(|item| IngestDocumentsRequest { item: Some(item) });
         let mut client = DocumentServiceClient::new(self.channel.clone());
-        let summary = client.ingest_documents(futures::stream::iter(items)).await?.into_inner();
+        let summary = client.ingest_documents(items).await?.into_inner();
         if summary.total_failed > 0 {
             return Err(format!("refused: {:?}", summary.failures.first()).into());
         }
@@ -109,6 +137,13 @@ impl Client {
             request_id: String::new(),
         };
         DocumentServiceClient::new(self.channel.clone()).create_document(request).await?;
+        Ok(())
+    }
+
+    /// Makes its index as good as it gets.
+    pub async fn optimize(&self, library: &str) -> Outcome {
+        let request = OptimizeIndexRequest { library_id: library.to_owned() };
+        IndexServiceClient::new(self.channel.clone()).optimize_index(request).await?;
         Ok(())
     }
 

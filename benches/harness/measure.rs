@@ -96,6 +96,12 @@ fn machine() -> Duration {
     Duration::from_millis([0, 1, 2, 5, 6].iter().map(|place| fields[*place]).sum::<u64>() * 10)
 }
 
+/// Time of this thread on a processor, in microseconds.
+pub fn thread_us() -> f64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    stat.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).expect("a number") / 1_000.0
+}
+
 /// How long many of the same took.
 #[derive(Debug, Default, Clone)]
 pub struct Latencies(Vec<Duration>);

@@ -9,6 +9,7 @@ pub mod corpus;
 pub mod http;
 pub mod measure;
 pub mod server;
+pub mod set;
 pub mod vectors;
 
 /// What a bench may fail with: it ends with this.

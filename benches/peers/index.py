@@ -1,10 +1,12 @@
 """hnswlib, faiss and usearch on the vectors of a folder, as benches/graphs.rs takes them.
 
 One thread searches, in one call for all queries, so that Python does not count; two build. Times
-are those of the process on a processor. Recall is against exact search.
+are those of the process on a processor. Recall is against exact search. `table` puts what all of
+them printed, arrwdb's bench among them, beside each other.
 """
 
 import os
+import re
 import sys
 import time
 
@@ -102,19 +104,30 @@ class Usearch:
         return self.index.search(queries, k, threads=1).keys
 
 
+PEERS = (Hnswlib, Faiss, Usearch)
+
+
 def compare(folder):
     rows, queries = read(folder)
-    truth = {}
-    order = numpy.argsort(-(queries @ rows.T), axis=1)[:, : max(K)]
-    for k in K:
-        truth[k] = order[:, :k]
-    for peer in (Hnswlib(), Faiss(), Usearch()):
+    truth = {k: [] for k in K}
+    # In parts: all distances at once would take gigabytes.
+    for at in range(0, len(queries), 50):
+        near = -(queries[at : at + 50] @ rows.T)
+        nearest = numpy.argpartition(near, max(K), axis=1)[:, : max(K)]
+        order = numpy.take_along_axis(near, nearest, axis=1).argsort(axis=1)
+        nearest = numpy.take_along_axis(nearest, order, axis=1)
+        for k in K:
+            truth[k].append(nearest[:, :k])
+    truth = {k: numpy.concatenate(parts) for k, parts in truth.items()}
+    wanted = os.environ.get("PEERS", "hnswlib,faiss,usearch").split(",")
+    for peer in (each() for each in PEERS if each.name.split()[0] in wanted):
         before, began, wall = resident(), cpu(), time.time()
         peer.build(rows)
         took, wall = cpu() - began, time.time() - wall
         print(
             f"{peer.name}: build {took / len(rows) * 1e6:.1f} us of processor a row,"
-            f" {wall:.1f} s of wall time, {(resident() - before) / len(rows):.0f} B a row"
+            f" {wall:.1f} s of wall time, {(resident() - before) / len(rows):.0f} B a row",
+            flush=True,
         )
         for k in K:
             for ef in (10, 16, 24, 32, 48, 64, 96, 128, 200, 300, 400, 600, 800, 1_200):
@@ -129,14 +142,55 @@ def compare(folder):
                     len(set(found[i][:k]) & set(truth[k][i])) for i in range(len(queries))
                 )
                 recall = hits / truth[k].size
-                print(f"  k {k:>3} ef {ef:>5}: recall {recall:.4f} {sorted(times)[1]:>8.1f} us")
+                took = sorted(times)[1]
+                print(f"  k {k:>3} ef {ef:>5}: recall {recall:.4f} {took:>8.1f} us", flush=True)
                 if recall > 0.997:
                     break
         del peer.index
 
 
+def table(path):
+    """Times at equal recall, between the two nearest that were measured, and arrwdb's lead."""
+    point = re.compile(r"\s*k =? *(\d+) +ef +(\d+): recall ([\d.]+) +([\d.]+) us")
+    curves, builds, name = {}, {}, None
+    for line in open(path):
+        if "us of processor a row" in line:
+            number = re.search(r"([\d.]+) us of processor", line)[1]
+            name = line.split()[0] if not line.startswith("build") else "arrwdb"
+            builds.setdefault(name, []).append(float(number))
+        elif found := point.match(line):
+            k, _, recall, took = found.groups()
+            curves.setdefault((name, int(k)), {}).setdefault(float(recall), []).append(float(took))
+    names = list(builds)
+    lead = [name for name in names if name != "arrwdb"]
+    print(" " * 20 + "".join(f"{each:>10}" for each in names) + "   arrwdb's lead over " + ", ".join(lead))
+
+    def row(what, cells):
+        shown = (f"{'-' if x is None else f'{x:.0f}':>10}" for x in cells.values())
+        ours = cells.get("arrwdb")
+        ratios = [f"{cells[x] / ours:.2f}" if ours and cells[x] else "-" for x in lead]
+        print(f"{what:<20}" + "".join(shown) + "   " + "  ".join(ratios))
+
+    row("build, us a row", {each: min(builds[each]) for each in names})
+    for k in K:
+        for recall in (0.90, 0.95, 0.98, 0.99):
+            at = {each: time_at(recall, curves.get((each, k), {})) for each in names}
+            row(f"@{k} {recall:.2f}, us", at)
+
+
+def time_at(recall, curve):
+    points = sorted((at, sum(took) / len(took)) for at, took in curve.items())
+    for below, above in zip(points, points[1:]):
+        if below[0] <= recall <= above[0]:
+            share = (recall - below[0]) / (above[0] - below[0])
+            return below[1] + share * (above[1] - below[1])
+    return None
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "make":
         make(sys.argv[2], int(sys.argv[3]))
+    elif sys.argv[1] == "table":
+        table(sys.argv[2])
     else:
         compare(sys.argv[2])

@@ -178,7 +178,8 @@ impl Fold {
 
     /// Changes how a library's rows are indexed; `None` when the library is gone.
     pub(super) fn tend(&mut self, id: LibraryId, deed: Deed) -> Option<Tended> {
-        let index = &mut self.indexes.get_mut(&id)?.vectors;
+        let indexes = self.indexes.get_mut(&id)?;
+        let index = &mut indexes.vectors;
         let library = self.state.libraries.get(&id)?;
         let done = match deed {
             Deed::Seal => {
@@ -189,8 +190,9 @@ impl Fold {
             Deed::Install(built) => index.install(*built),
             Deed::Recount => true,
         };
-        self.ceiling.set(id, index.bytes());
-        let library = Arc::new(LibraryState { view: index.view(), ..LibraryState::clone(library) });
+        let view = index.view();
+        self.ceiling.set(id, indexes.bytes());
+        let library = Arc::new(LibraryState { view, ..LibraryState::clone(library) });
         let mut state = Published::clone(&self.state);
         state.libraries.insert(id, Arc::clone(&library));
         self.state = Arc::new(state);

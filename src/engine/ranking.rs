@@ -51,6 +51,7 @@ impl Asked {
             distance_max: self.distance_max,
             rows: self.filter.map(|place| &chosen[place].rows),
             exact: self.exact,
+            avoid: None,
             ef: self.ef,
         })
     }

@@ -120,8 +120,9 @@ impl Measurement {
         let k = self.k;
         let ask = |exact: bool| -> (Vec<Neighbour>, f64) {
             let began = Instant::now();
-            // One more, because the row finds itself.
-            let query = Query { k: k + 1, exact, ef, ..Query::new(vector) };
+            // One more, because the row may find itself; a query that is not stored finds no row
+            // that leads it to the others.
+            let query = Query { k: k + 1, exact, ef, avoid: Some(row), ..Query::new(vector) };
             let mut found = view.search(&[query]).pop().unwrap_or_default();
             let took = began.elapsed().as_secs_f64() * 1e6;
             found.retain(|neighbour| neighbour.row != row);

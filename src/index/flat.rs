@@ -236,6 +236,14 @@ impl Flat {
         self.parts.iter().map(Part::bytes).sum::<usize>() + graphs
     }
 
+    /// The place of a row's part and its own there, by a look at all keys.
+    pub(super) fn find(&self, key: RowKey) -> Option<(usize, usize)> {
+        self.parts.iter().enumerate().find_map(|(place, part)| {
+            let is_it = |row: &usize| part.block.keys()[*row] == key;
+            part.live_rows().find(is_it).map(|row| (place, row))
+        })
+    }
+
     /// Marks a row as removed. A part that is no more has no effect.
     pub(super) fn bury(&mut self, location: Location) {
         if let Ok(at) = self.parts.binary_search_by_key(&location.part, |part| part.id) {

@@ -113,6 +113,8 @@ pub(super) struct Errand {
     pub(super) take: usize,
     /// After so many distances it gives up.
     pub(super) distances_max: usize,
+    /// A node that it does not go to, unless it begins there.
+    pub(super) avoid: Option<Node>,
 }
 
 /// What a walk writes again each time.
@@ -272,7 +274,7 @@ impl Graph {
         let wanted =
             |node| is_wanted(node) || self.twins_of(node).iter().any(|(_, twin)| is_wanted(*twin));
         let nearest = SCRATCH.with_borrow_mut(|scratch| {
-            let begin = walk.descend();
+            let begin = walk.descend(errand.avoid);
             if self.twins.is_empty() {
                 walk.base(begin, errand, scratch, &is_wanted)
             } else {
@@ -285,6 +287,13 @@ impl Graph {
             found.extend(std::iter::once(node).chain(twins).filter(|node| is_wanted(*node)));
         }
         Some(found)
+    }
+
+    /// The node of a row, by the places of its part and its own; not one that stands for others,
+    /// too.
+    pub(super) fn lone_node_at(&self, place: usize, row: usize) -> Option<Node> {
+        let node = Node::try_from(place << self.row_bits | row).ok()?;
+        Some(node).filter(|node| self.twins_of(*node).is_empty())
     }
 
     fn twins_of(&self, node: Node) -> &[(Node, Node)] {
@@ -306,7 +315,7 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// The node that the upper layers lead to.
-    fn descend(&self) -> Seen {
+    fn descend(&self, avoid: Option<Node>) -> Seen {
         let ranks = &self.graph.ranks;
         let mut best = (self.key_of(ranks[0]), 0_u32);
         for layer in &self.graph.upper {
@@ -316,7 +325,7 @@ impl<'a> Walk<'a> {
                 let ranks_near = layer.of(here);
                 self.keys_of(ranks_near.iter().map(|rank| ranks[*rank as usize]), &mut keys);
                 for (rank, key) in ranks_near.iter().zip(keys) {
-                    if key < best.0 {
+                    if key < best.0 && Some(ranks[*rank as usize]) != avoid {
                         best = (key, *rank);
                     }
                 }
@@ -349,6 +358,9 @@ impl<'a> Walk<'a> {
             is_new
         };
         is_new(visited, begin.node());
+        if let Some(node) = errand.avoid {
+            is_new(visited, node);
+        }
         frontier.push(Reverse(begin));
         if is_wanted(begin.node()) {
             nearest.push(begin);

@@ -93,9 +93,9 @@ impl Terms {
     }
 }
 
-/// The kernels of this machine. Having one proves that its instructions exist.
+/// One set of kernels that this machine can run. Having one proves that its instructions exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kernels(Path);
+pub struct Kernels(Path);
 
 /// Not constructed outside [`Kernels::available`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,8 +114,9 @@ impl Kernels {
         *BEST.get_or_init(|| Self::available().pop().unwrap_or(Self(Path::Plain)))
     }
 
-    /// All that this machine can run, slowest first.
-    pub(super) fn available() -> Vec<Self> {
+    /// All that this machine can run, slowest first: searches use the last.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
         #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "one path only"))]
         let mut all = vec![Self(Path::Plain)];
         #[cfg(target_arch = "x86_64")]

@@ -37,6 +37,7 @@ pub use self::build::{BuildError, Progress};
 pub use self::file::FileError;
 use self::flat::Location;
 pub use self::floats::{Home, RowSource};
+pub use self::kernels::Kernels;
 use self::policy::DEAD_PERCENT;
 pub use self::policy::{Policy, Urge};
 pub use self::restore::{Keeper, Kept, Restoring};
@@ -63,13 +64,17 @@ pub struct Query<'a> {
     /// longer. `None`: what was measured to find nearly all when the graph was built. At least k
     /// either way.
     pub ef: Option<usize>,
+    /// A row that walks do not go through, though it may be found. A stored vector is an easy
+    /// query, because its own row has links to what is near; without that row it is as hard as one
+    /// that is not stored. For measurements: to look it up takes a look at all keys.
+    pub avoid: Option<RowKey>,
 }
 
 impl<'a> Query<'a> {
     /// For the nearest row of all.
     #[must_use]
     pub const fn new(vector: &'a [f32]) -> Self {
-        Self { vector, k: 1, distance_max: None, rows: None, exact: false, ef: None }
+        Self { vector, k: 1, distance_max: None, rows: None, exact: false, ef: None, avoid: None }
     }
 }
 
@@ -178,6 +183,8 @@ impl LibraryIndex {
 mod floats_tests;
 #[cfg(test)]
 mod graph_tests;
+#[cfg(test)]
+mod recall_tests;
 #[cfg(test)]
 mod restore_tests;
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl Ask {
         let distances_max = (self.wanted / SCANNED_PER_DISTANCE).max(DISTANCES_MIN);
         // The rest is beaten for certain but where codes tell rows apart badly.
         let take = width.min(2 * self.k + 30);
-        let errand = Errand { width, take, distances_max };
+        let errand = Errand { width, take, distances_max, avoid: None };
         Way::Walk(Walk { errand, cost, found_min: self.k.min(self.wanted) })
     }
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::block::Shape;
 use super::flat::{Flat, Part};
-use super::graph::{Graph, Page};
+use super::graph::{Errand, Graph, Page};
 use super::kernels::{FloatLane, Kernels};
 use super::plan::{Ask, Walk, Way};
 use super::probe::Probe;
@@ -40,6 +40,8 @@ struct Asked<'a> {
     probe: Probe,
     rows: Option<&'a Rows>,
     query: Query<'a>,
+    /// The row to avoid, by place of its part and its own.
+    avoid: Option<(usize, usize)>,
     /// Rows that walks found, by place of their part and their own.
     found: Vec<(usize, usize)>,
     /// Places of parts that walks have looked through, in order.
@@ -160,8 +162,10 @@ impl View {
         queries.iter().map(rows_of).sum::<usize>() * self.row_bytes()
     }
 
-    /// As [`View::search`], with these kernels and in so many pieces.
-    pub(super) fn search_with(
+    /// As [`View::search`], with these kernels instead of the best, and its scans in so many
+    /// pieces: for tests and measurements.
+    #[must_use]
+    pub fn search_with(
         &self,
         queries: &[Query<'_>],
         kernels: Kernels,
@@ -196,6 +200,7 @@ impl View {
             probe: Probe::new(shape, query, kernels),
             rows: query.rows,
             query: *query,
+            avoid: query.avoid.and_then(|key| self.flat.find(key)),
             found: Vec::new(),
             walked: Vec::new(),
         };
@@ -265,25 +270,29 @@ impl Asked<'_> {
         walk: Walk,
     ) {
         let probe = &self.probe;
+        let places = first..first + parts.len();
+        let avoided = self.avoid.filter(|(place, _)| places.contains(place));
+        let avoid = avoided.and_then(|(place, row)| graph.lone_node_at(place - first, row));
+        let errand = Errand { avoid, ..walk.errand };
         let found = match self.rows {
             Some(rows) => {
                 let chosen = &rows.parts()[first..first + parts.len()];
-                graph.walk(pages, probe, walk.errand, |node| {
+                graph.walk(pages, probe, errand, |node| {
                     let (place, row) = graph.place_of(node);
                     chosen[place].contains(row)
                 })
             }
             None if parts.iter().all(|part| part.tombstones() == 0) => {
-                graph.walk(pages, probe, walk.errand, |_| true)
+                graph.walk(pages, probe, errand, |_| true)
             }
-            None => graph.walk(pages, probe, walk.errand, |node| {
+            None => graph.walk(pages, probe, errand, |node| {
                 let (place, row) = graph.place_of(node);
                 !parts[place].is_dead(row)
             }),
         };
         // A graph may fall into pieces that no link joins: fewer than there must be are no answer.
         let Some(found) = found.filter(|found| found.len() >= walk.found_min) else { return };
-        self.walked.push(first..first + parts.len());
+        self.walked.push(places);
         self.found.extend(found.into_iter().map(|node| {
             let (place, row) = graph.place_of(node);
             (first + place, row)
