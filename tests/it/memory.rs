@@ -98,6 +98,7 @@ async fn vectors_go_to_disk_and_are_found_after_every_kind_of_loss() {
     let (server, http) = start(other.path(), &["--index-vectors", "memory"]);
     http.vectors("l", "cosine", DIMENSION).await;
     fill(&http, "l", &documents(0, ROWS)).await;
+    http.optimize_index("l").await.expect("one graph over all");
     settled(&http, other.path(), u64::MAX).await;
     let (expected, in_memory) = (answers(&http, "l").await, index_bytes(&http, "l").await);
     kill(server);
@@ -105,6 +106,7 @@ async fn vectors_go_to_disk_and_are_found_after_every_kind_of_loss() {
     let (server, http) = start(folder.path(), &[]);
     http.vectors("l", "cosine", DIMENSION).await;
     fill(&http, "l", &documents(0, ROWS)).await;
+    http.optimize_index("l").await.expect("one graph over all");
     // A lane of 64 bytes a row in memory, or a checksum of 4.
     let on_disk = in_memory - (ROWS * 50) as u64;
     settled(&http, folder.path(), on_disk).await;
@@ -172,6 +174,7 @@ async fn a_server_killed_at_any_moment_of_its_filing_finds_what_it_had() {
         (server, http) = start(folder.path(), &[]);
         assert_eq!(Some(answers(&http, "l").await), expected, "round {round}");
     }
+    http.optimize_index("l").await.expect("one graph over all");
     settled(&http, folder.path(), u64::MAX).await;
     assert_eq!(Some(answers(&http, "l").await), expected);
     kill(server);
