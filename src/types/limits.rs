@@ -176,8 +176,8 @@ limits! {
     /// Rows without a graph whose vectors are worth a file, where vectors are on disk: some 16 MiB of
     /// 256 numbers each. Fewer stay in memory, so that a library has few files.
     index_file_rows_min: usize = 16_384;
-    /// Bytes of memory that the indexes of all libraries take together when documents and libraries
-    /// that would be added are refused, while all else goes on; one commit's worth more at most. By
+    /// Bytes of memory that the indexes of all libraries, of vectors and of words, take together when
+    /// documents and libraries that would be added are refused; one commit's worth more at most. By
     /// default three quarters of what the machine, or the container, has: the rest is for the store,
     /// for searches, and for a graph that is being built.
     index_memory_bytes_max: usize = machine::memory_bytes() / 4 * 3;
