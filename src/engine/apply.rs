@@ -56,7 +56,7 @@ impl Indexes {
 
     /// The memory that they take.
     fn bytes(&self) -> usize {
-        self.vectors.bytes() + self.text_view().bytes()
+        self.vectors.bytes() + self.texts.as_ref().map_or(0, TextIndex::bytes)
     }
 
     fn text_view(&self) -> Arc<TextView> {
